@@ -1,0 +1,1 @@
+"""A container runtime without containers: CRI v1 over real state machines, with faults on demand."""
