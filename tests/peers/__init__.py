@@ -1,0 +1,1 @@
+"""The project against real programs: kubelets, runtimes, Prometheus. `.ci/peers` installs them."""
