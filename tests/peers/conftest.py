@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import itertools
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,29 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from .bench_programs import FakeCri, PlegRun
 from .daemons import CONTAINERD_1_6, CONTAINERD_2, Containerd, Version
-from .images import BUSYBOX
-from .processes import PEERS, SCRIPTS, Program
+from .needs import need, need_containerd, need_root
+from .processes import Program
 from .standalone_kubelet import KUBELET, Kubelet
 
-StartProgram = Callable[..., Program]
-
-
-def _missing(reason: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
-def _need(peer: str, *programs: Path | str) -> None:
-    """Skips (in CI: fails) unless all programs of a peer are there."""
-    if any(shutil.which(program) is None for program in programs):
-        _missing(f"{peer} is not installed: run .ci/peers")
-
-
-def _need_root(peer: str) -> None:
-    if os.geteuid() != 0:
-        _missing(f"{peer} needs root")
+#: Ends something at the end of the test; a failing test shows the last lines of the program's log.
+EndWithTest = Callable[[Program, Callable[[], object]], None]
 
 
 @pytest.fixture
@@ -51,111 +35,93 @@ def cleanup() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def start(folder: Path, cleanup: ExitStack, request: pytest.FixtureRequest) -> StartProgram:
-    """Starts programs that end with the test; a failing test shows the end of what they said."""
-    count = 0
+def end_with_test(cleanup: ExitStack, request: pytest.FixtureRequest) -> EndWithTest:
+    """For programs that the test starts."""
 
-    def start_program(*args: str | Path, log: str | None = None) -> Program:
-        nonlocal count
-        count += 1
-        name = log or f"{Path(args[0]).name}-{count}"
-        program = Program(args, folder / f"{name}.log")
-        cleanup.callback(program.stop)
-        cleanup.callback(lambda: request.node.add_report_section("teardown", name, program.tail))
-        return program
+    def register(program: Program, close: Callable[[], object]) -> None:
+        cleanup.callback(close)
+        # Before it ends: what it says at its end is seldom why a test failed.
+        cleanup.callback(lambda: request.node.add_report_section("teardown", program.name, program.tail))
 
-    return start_program
+    return register
 
 
 @pytest.fixture
-def fake_cri(start: StartProgram, folder: Path) -> Callable[..., str]:
-    """Starts `fake-cri serve` with the given flags; its endpoint."""
-    count = 0
+def fake_cri(folder: Path, end_with_test: EndWithTest) -> Callable[..., FakeCri]:
+    """Starts `fake-cri serve` with the given flags."""
+    numbers = itertools.count()
 
-    def serve(*flags: str) -> str:
-        nonlocal count
-        count += 1
-        socket = folder / f"fake-{count}.sock"
-        program = start(SCRIPTS / "fake-cri", "serve", "--listen", f"unix://{socket}", *flags)
-        program.wait_for(rf"listening on unix://{socket}")
-        return f"unix://{socket}"
+    def serve(*flags: str) -> FakeCri:
+        fake = FakeCri(folder / f"fake-{next(numbers)}.sock", *flags)
+        end_with_test(fake.program, fake.program.stop)
+        return fake
 
     return serve
 
 
-class PlegRun:
-    """A running `pleg run`."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.url = program.wait_for(r"http://127\.0\.0\.1:\d+")[0]
-
-
 @pytest.fixture
-def pleg_run(start: StartProgram) -> Callable[..., PlegRun]:
+def pleg_run(folder: Path, end_with_test: EndWithTest) -> Callable[..., PlegRun]:
     """Starts `pleg run` over an endpoint, with a free port for its HTTP."""
+    numbers = itertools.count()
 
     def run(endpoint: str, *flags: str) -> PlegRun:
-        return PlegRun(start(SCRIPTS / "pleg", "run", "--runtime-endpoint", endpoint, "--http", "127.0.0.1:0", *flags))
+        running = PlegRun(folder / f"pleg-{next(numbers)}", endpoint, *flags)
+        end_with_test(running.program, running.program.stop)
+        return running
 
     return run
 
 
 @pytest.fixture
-def cri_client() -> Path:
-    """The small Go program around the kubelet's CRI client."""
-    program = PEERS / "cri-client"
-    _need("k8s.io/cri-client", program)
-    return program
-
-
-@pytest.fixture
 def promtool() -> str:
     """Prometheus' linter."""
-    _need("promtool", "promtool")
+    need("promtool", "promtool")
     return "promtool"
 
 
 @pytest.fixture
 def prometheus() -> str:
     """Debian's Prometheus."""
-    _need("Prometheus", "prometheus", "promtool")
+    need("Prometheus", "prometheus", "promtool")
     return "prometheus"
 
 
-def _containerd(version: Version, folder: Path, cleanup: ExitStack, request: pytest.FixtureRequest) -> Containerd:
-    _need_root(version.name)
-    _need(version.name, *version.programs, "runc", BUSYBOX)
-    home = folder / "containerd"
-    home.mkdir()
-    daemon = Containerd(version, home)
-    cleanup.callback(daemon.close)
-    cleanup.callback(lambda: request.node.add_report_section("teardown", version.name, daemon.program.tail))
-    return daemon
+@pytest.fixture
+def containerd(folder: Path, end_with_test: EndWithTest) -> Callable[[Version], Containerd]:
+    """Starts a containerd of the given version."""
+
+    def run(version: Version) -> Containerd:
+        need_containerd(version)
+        home = folder / "containerd"
+        home.mkdir()
+        daemon = Containerd(version, home)
+        end_with_test(daemon.program, daemon.close)
+        return daemon
+
+    return run
 
 
 @pytest.fixture
-def containerd16(folder: Path, cleanup: ExitStack, request: pytest.FixtureRequest) -> Containerd:
+def containerd16(containerd: Callable[[Version], Containerd]) -> Containerd:
     """Debian's containerd 1.6: CRI without an event stream."""
-    return _containerd(CONTAINERD_1_6, folder, cleanup, request)
+    return containerd(CONTAINERD_1_6)
 
 
 @pytest.fixture
-def containerd2(folder: Path, cleanup: ExitStack, request: pytest.FixtureRequest) -> Containerd:
+def containerd2(containerd: Callable[[Version], Containerd]) -> Containerd:
     """containerd 2.4.2: CRI with container events."""
-    return _containerd(CONTAINERD_2, folder, cleanup, request)
+    return containerd(CONTAINERD_2)
 
 
 @pytest.fixture
-def kubelet(folder: Path, cleanup: ExitStack, request: pytest.FixtureRequest) -> Callable[..., Kubelet]:
+def kubelet(folder: Path, end_with_test: EndWithTest) -> Callable[..., Kubelet]:
     """Starts a kubelet 1.37.2 over an endpoint."""
-    _need_root("kubelet 1.37.2")
-    _need("kubelet 1.37.2", KUBELET)
+    need_root("kubelet 1.37.2")
+    need("kubelet 1.37.2", KUBELET)
 
     def run(endpoint: str, *, evented: bool = False) -> Kubelet:
         running = Kubelet(folder / "kubelet", endpoint, evented=evented)
-        cleanup.callback(running.close)
-        cleanup.callback(lambda: request.node.add_report_section("teardown", "kubelet", running.program.tail))
+        end_with_test(running.program, running.close)
         return running
 
     return run

@@ -34,6 +34,14 @@ const (
 	noImage   = "registry.test/library/never-pulled:1.0"
 )
 
+var (
+	endpoint    = flag.String("endpoint", "", "the runtime's socket, unix:///...")
+	limit       = flag.Duration("timeout", time.Minute, "time for all calls together")
+	present     = flag.String("image", "", "an image that the runtime has: no image is pulled or removed then")
+	hostNetwork = flag.Bool("host-network", false, "pods on the host's network, for runtimes without CNI")
+	logs        = flag.String("logs", "/var/log/pods", "the folder of the pods' log folders")
+)
+
 type line struct {
 	Call    string `json:"call"`
 	Case    string `json:"case"`
@@ -99,10 +107,10 @@ type session struct {
 
 func sandboxConfig(name string) *runtimeapi.PodSandboxConfig {
 	uid := "uid-of-" + name
-	return &runtimeapi.PodSandboxConfig{
+	config := &runtimeapi.PodSandboxConfig{
 		Metadata:     &runtimeapi.PodSandboxMetadata{Name: name, Namespace: "peers", Uid: uid},
 		Hostname:     name,
-		LogDirectory: "/var/log/pods/peers_" + name + "_" + uid,
+		LogDirectory: *logs + "/peers_" + name + "_" + uid,
 		Labels: map[string]string{
 			"app":                         name,
 			"io.kubernetes.pod.name":      name,
@@ -112,6 +120,13 @@ func sandboxConfig(name string) *runtimeapi.PodSandboxConfig {
 		Annotations: map[string]string{"peers.test/note": "kept as it is"},
 		Linux:       &runtimeapi.LinuxPodSandboxConfig{},
 	}
+	if *hostNetwork {
+		config.Hostname = "" // The host has its own.
+		config.Linux.SecurityContext = &runtimeapi.LinuxSandboxSecurityContext{
+			NamespaceOptions: &runtimeapi.NamespaceOption{Network: runtimeapi.NamespaceMode_NODE},
+		}
+	}
+	return config
 }
 
 func containerConfig(name, image string, pod *runtimeapi.PodSandboxConfig) *runtimeapi.ContainerConfig {
@@ -122,11 +137,15 @@ func containerConfig(name, image string, pod *runtimeapi.PodSandboxConfig) *runt
 	return &runtimeapi.ContainerConfig{
 		Metadata:    &runtimeapi.ContainerMetadata{Name: name},
 		Image:       &runtimeapi.ImageSpec{Image: image, UserSpecifiedImage: imageName},
-		Command:     []string{"sleep", "infinity"},
+		Command:     []string{"sleep", "1000"},
 		Labels:      labels,
 		Annotations: map[string]string{"io.kubernetes.container.restartCount": "0"},
 		LogPath:     name + "/0.log",
-		Linux:       &runtimeapi.LinuxContainerConfig{},
+		Linux: &runtimeapi.LinuxContainerConfig{
+			SecurityContext: &runtimeapi.LinuxContainerSecurityContext{
+				NamespaceOptions: pod.Linux.GetSecurityContext().GetNamespaceOptions(),
+			},
+		},
 	}
 }
 
@@ -435,8 +454,6 @@ func connect(ctx context.Context, endpoint string) (*session, error) {
 }
 
 func main() {
-	endpoint := flag.String("endpoint", "", "the runtime's socket, unix:///...")
-	limit := flag.Duration("timeout", time.Minute, "time for all calls together")
 	flag.Parse()
 	ctx, cancel := context.WithTimeout(context.Background(), *limit)
 	defer cancel()
@@ -447,7 +464,10 @@ func main() {
 		os.Exit(1)
 	}
 	s.aboutTheRuntime()
-	image := s.pullImages()
+	image := *present
+	if image == "" {
+		image = s.pullImages()
+	}
 
 	w := s.watch()
 	open, err := s.mark(w, "begin")
@@ -458,6 +478,8 @@ func main() {
 		report("GetContainerEvents", "drained", err, seen)
 		w.report()
 	}
-	s.removeImages()
-	s.whatNoFakeBuilds()
+	if *present == "" {
+		s.removeImages()
+		s.whatNoFakeBuilds()
+	}
 }
