@@ -69,6 +69,9 @@ class Hooks:
     def container_event_overflowed(self) -> None:
         """The stream's buffer was full and an event was dropped rather than the runtime blocked."""
 
+    def upstream_panic(self, where: str) -> None:
+        """The kubelet would have crashed here; this step was skipped instead."""
+
     # --- cache, channel, loop --------------------------------------------------------------------------------
 
     def cache_set(self, uid: str, accepted: bool) -> None:

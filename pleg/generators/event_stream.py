@@ -1,0 +1,142 @@
+"""The runtime's event stream as kubelets follow it: a buffer of its own, and attempts that run out.
+
+Shared by evented (1.26-1.36) and hinted (1.37). Every end of the stream counts as a failed attempt, a clean end too;
+attempts are never reset and there is no delay between them, unless asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from cri.clock import seconds
+from pleg.hooks import Hooks
+from pleg.pods import ContainerEvent
+from pleg.runtime.client import RuntimeClient
+from pleg.runtime.convert import RUNTIME_ERRORS
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """How stubbornly to follow the stream."""
+
+    #: Attempts in the life of the process (eventedPlegMaxStreamRetries); None for no limit.
+    retries: int | None = 5
+    #: First and longest pause between attempts, ns; doubles from one to the other. The kubelet has none.
+    backoff: tuple[int, int] = (0, 0)
+    #: Events between the receiver and the processor (the kubelet's is as large as the event channel).
+    buffer: int = 1000
+    #: What happens when the buffer is full: drop and count, or stop receiving, as the kubelet does.
+    drop_when_full: bool = False
+
+
+class StreamClosed(Exception):
+    """The runtime ended the stream without an error; Go's client reports io.EOF."""
+
+    def __str__(self) -> str:
+        return "EOF"
+
+
+class EventStream:
+    """Receives events until the attempts are used up."""
+
+    def __init__(self, client: RuntimeClient, hooks: Hooks, settings: StreamSettings) -> None:
+        self.settings = settings
+        #: Failed attempts so far.
+        self.attempts = 0
+        self._client = client
+        self._hooks = hooks
+        self._send: MemoryObjectSendStream[ContainerEvent]
+        self._receive: MemoryObjectReceiveStream[ContainerEvent]
+        self._send, self._receive = anyio.create_memory_object_stream[ContainerEvent](
+            math.inf if settings.buffer <= 0 else settings.buffer
+        )
+        self._scope: anyio.CancelScope | None = None
+        self._suspended: anyio.Event | None = None
+        self._resumed = anyio.Event()
+
+    def __aiter__(self) -> AsyncIterator[ContainerEvent]:
+        """The events in the buffer; ends after the last attempt, once the buffer is empty."""
+        return self._receive
+
+    async def run(
+        self,
+        ended: Callable[[Exception], Awaitable[None]],
+        reconnected: Callable[[], None] | None = None,
+    ) -> None:
+        """Follow the stream; `ended` is awaited after each end. Returns when the attempts are used up.
+
+        `reconnected` is called whenever the stream is up again after a pause.
+        """
+        delay = self.settings.backoff[0]
+        try:
+            while self.settings.retries is None or self.attempts < self.settings.retries:
+                error, received = await self._follow(reconnected)
+                if error is None:
+                    await self._wait_for_resume()
+                    continue
+                self._hooks.stream_ended(error)
+                self.attempts += 1
+                await ended(error)
+                if received:
+                    delay = self.settings.backoff[0]
+                if delay:
+                    await anyio.sleep(seconds(delay))
+                    delay = min(2 * delay, self.settings.backoff[1])
+        finally:
+            self._send.close()
+
+    async def suspend(self) -> None:
+        """Close the stream, without counting it as a failure, until `resume`. Returns once it is closed."""
+        if self._suspended is None:
+            self._suspended = anyio.Event()
+            self._resumed = anyio.Event()
+            if self._scope is None:
+                return
+            self._scope.cancel()
+        await self._suspended.wait()
+
+    def resume(self) -> None:
+        """Open the stream again."""
+        self._suspended = None
+        self._resumed.set()
+
+    async def _wait_for_resume(self) -> None:
+        if self._suspended is not None:
+            self._suspended.set()
+            await self._resumed.wait()
+
+    async def _follow(self, reconnected: Callable[[], None] | None) -> tuple[Exception | None, bool]:
+        """One attempt: how it ended (None: suspended), and whether anything was received."""
+        if self._suspended is not None:
+            return None, False
+        received = False
+        error: Exception | None = None
+        with anyio.CancelScope() as self._scope:
+            try:
+                async with self._client.container_events() as events:
+                    self._hooks.stream_connected()
+                    if self.attempts and self.settings.backoff[0] and reconnected is not None:
+                        reconnected()
+                    async for event in events:
+                        received = True
+                        self._hooks.container_event_received(event)
+                        await self._put(event)
+                error = StreamClosed()
+            except RUNTIME_ERRORS as caught:
+                error = caught
+        self._scope = None
+        return error, received
+
+    async def _put(self, event: ContainerEvent) -> None:
+        if not self.settings.drop_when_full:
+            await self._send.send(event)
+            return
+        try:
+            self._send.send_nowait(event)
+        except anyio.WouldBlock:
+            self._hooks.container_event_overflowed()

@@ -1,0 +1,67 @@
+"""Hinted PLEG: generic alone lists, writes and sends; a stop event asks it for a relist of that one pod.
+
+Follows pkg/kubelet/pleg/evented.go of Kubernetes 1.37.2 (k#139262), where the evented PLEG became a mere watcher. Lost,
+late, doubled or disordered events cost at most one period; but five ends of the stream end the hints for good.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import anyio
+
+from cri.clock import Clock
+from pleg.generators.event_stream import EventStream
+from pleg.generators.generic import GenericPleg
+from pleg.hooks import Hooks
+from pleg.pods import ContainerEvent, ContainerEventType
+
+SOURCE: Final = "evented.go"
+
+
+class HintWatcher:
+    """Turns STOPPED events into requests for one-pod relists, and forgets all others."""
+
+    def __init__(self, generic: GenericPleg, stream: EventStream, clock: Clock, hooks: Hooks) -> None:
+        self._generic = generic
+        self._stream = stream
+        self._clock = clock
+        self._hooks = hooks
+
+    async def run(self) -> None:
+        """Follow the stream until the attempts are used up; then the hints are off, and nothing else changes."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._process_events)
+            await self._stream.run(self._on_end)
+        # After the last buffered hint: upstream's consumer drains its buffer too.
+
+    async def _on_end(self, error: Exception) -> None:
+        settings = self._stream.settings
+        text = "CRI container event stream closed without an error" if str(error) == "EOF" else error
+        if settings.retries is not None and self._stream.attempts >= settings.retries:
+            self._hooks.log(
+                "E",
+                SOURCE,
+                "Evented PLEG: disabling container-termination fast path after exhausting event stream retries",
+                err=text,
+            )
+        else:
+            self._hooks.log("I", SOURCE, "Evented PLEG: failed to get container events, retrying", v=4, err=text)
+
+    async def _process_events(self) -> None:
+        async for event in self._stream:
+            self._process(event)
+
+    def _process(self, event: ContainerEvent) -> None:
+        if event.status is None:
+            self._hooks.log(
+                "E",
+                SOURCE,
+                "Evented PLEG: received ContainerEventResponse with nil PodSandboxStatus or PodSandboxStatus.Metadata",
+                containerID=event.container_id,
+                containerEventType=str(event.type),
+            )
+            return
+        self._hooks.container_event_latency(self._clock.now() - event.created_at)
+        if event.type is ContainerEventType.STOPPED:
+            self._generic.request_relist(event.status.uid)
