@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -18,6 +19,9 @@ from pleg.hooks import Hooks
 from pleg.pods import ContainerEvent
 from pleg.runtime.client import RuntimeClient
 from pleg.runtime.convert import RUNTIME_ERRORS
+
+
+_SOURCE: Final = "remote_runtime.go"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +118,12 @@ class EventStream:
         """One attempt: how it ended (None: suspended), and whether anything was received."""
         if self._suspended is not None:
             return None, False
-        received = False
+        connected = received = False
         error: Exception | None = None
         with anyio.CancelScope() as self._scope:
             try:
                 async with self._client.container_events() as events:
+                    connected = True
                     self._hooks.stream_connected()
                     if self.attempts and self.settings.backoff[0] and reconnected is not None:
                         reconnected()
@@ -127,8 +132,15 @@ class EventStream:
                         self._hooks.container_event_received(event)
                         await self._put(event)
                 error = StreamClosed()
+                self._hooks.log("E", _SOURCE, "container events stream is closed", err=error)
             except RUNTIME_ERRORS as caught:
                 error = caught
+                what = (
+                    "failed to receive streaming container event"
+                    if connected
+                    else "GetContainerEvents failed to get streaming client"
+                )
+                self._hooks.log("E", _SOURCE, what, err=error)
         self._scope = None
         return error, received
 

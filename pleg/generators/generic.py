@@ -232,7 +232,7 @@ class GenericPleg:
         try:
             status, accepted = await self._update_cache(uid, pod)
         except RUNTIME_ERRORS as error:
-            self._hooks.log("E", SOURCE, "PLEG: Ignoring events for pod", v=4, pod=_name(pod, uid), err=error)
+            self._hooks.log("I", SOURCE, "PLEG: Ignoring events for pod", v=4, pod=_name(pod, uid), err=error)
             self._reinspect.add(uid)
             return
         if not accepted and not (self._gate is not None and self._gate.ignore_refused_write):
@@ -256,6 +256,7 @@ class GenericPleg:
             status = await self._client.get_pod_status(pod)
         except RUNTIME_ERRORS as error:
             self._hooks.pod_inspected(uid, error)
+            self._hooks.log("E", SOURCE, "PLEG: Write status", pod=_name(pod, uid), err=error)
             accepted = self._cache.set(uid, None, error, timestamp)
             self._hooks.cache_set(uid, accepted)
             raise

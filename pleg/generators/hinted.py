@@ -29,24 +29,25 @@ class HintWatcher:
         self._hooks = hooks
 
     async def run(self) -> None:
-        """Follow the stream until the attempts are used up; then the hints are off, and nothing else changes."""
+        """Follow the stream until the attempts are used up; then the hints are off, and nothing else changes.
+
+        What is still in the buffer then is worked off, as upstream's consumer does.
+        """
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._process_events)
             await self._stream.run(self._on_end)
-        # After the last buffered hint: upstream's consumer drains its buffer too.
 
     async def _on_end(self, error: Exception) -> None:
-        settings = self._stream.settings
-        text = "CRI container event stream closed without an error" if str(error) == "EOF" else error
-        if settings.retries is not None and self._stream.attempts >= settings.retries:
+        self._hooks.log("I", SOURCE, "Evented PLEG: failed to get container events, retrying", v=4, err=error)
+        retries = self._stream.settings.retries
+        if retries is not None and self._stream.attempts >= retries:
             self._hooks.log(
                 "E",
                 SOURCE,
                 "Evented PLEG: disabling container-termination fast path after exhausting event stream retries",
-                err=text,
+                err=error,
+                retries=self._stream.attempts,
             )
-        else:
-            self._hooks.log("I", SOURCE, "Evented PLEG: failed to get container events, retrying", v=4, err=text)
 
     async def _process_events(self) -> None:
         async for event in self._stream:

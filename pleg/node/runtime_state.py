@@ -59,12 +59,12 @@ class RuntimeState:
         if network is None or not network.status:
             text = _text(network)
             self._network_error = f"container runtime network not ready: {text}"
-            self._hooks.log("E", "kubelet.go", "Container runtime network not ready", networkReady=text)
+            self._hooks.log("I", "kubelet.go", "Container runtime network not ready", networkReady=text)
         runtime = conditions.get("RuntimeReady")
         if runtime is None or not runtime.status:
             text = _text(runtime)
             self._runtime_error = f"container runtime not ready: {text}"
-            self._hooks.log("E", "kubelet.go", "Container runtime not ready", runtimeReady=text)
+            self._hooks.log("I", "kubelet.go", "Container runtime not ready", runtimeReady=text)
             return
         self._runtime_error = None
         self._last_sync = self._clock.monotonic()
