@@ -1,0 +1,1 @@
+"""By concept, not by file; `peers` are tests against real programs."""

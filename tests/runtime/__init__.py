@@ -1,0 +1,1 @@
+"""What pleg knows of a runtime: the transport, what changed, and the calls."""
