@@ -106,4 +106,6 @@ class PodWorkers:
                 self._hooks.pod_synced(pod.uid, self._clock.monotonic() - handed_over)
 
     def _requeue(self, pod: KnownPod, period: int) -> None:
+        if self.pods.get(pod.uid) is not pod:
+            return  # forgotten while it worked
         self._queue[pod.uid] = self._clock.monotonic() + round(period * (1 + _JITTER * self._rng.random()))
