@@ -1,0 +1,68 @@
+"""What a fault is: something that stands around a call and may act before it, in its place, or on its answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar
+
+from cri.clock import Clock
+from cri.methods import Method
+
+#: Goes on with the call: to the next fault, in the end to the handler.
+Proceed = Callable[[], Awaitable[bytes]]
+ProceedStream = Callable[[], AsyncGenerator[bytes, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as a fault sees it.
+
+    `window_end` is the monotonic ns at which the window of the term that it met closes, None without a window.
+    """
+
+    method: Method
+    request: bytes
+    clock: Clock
+    rng: Random
+    window_end: int | None = None
+
+
+class Fault:
+    """Does nothing; kinds of faults override what they need. Objects are immutable and shared by calls."""
+
+    #: The word that stands for it in the syntax.
+    name: ClassVar[str]
+
+    @property
+    def window(self) -> int | None:
+        """For how long, in ns from the first call on, it holds when no count says so; None: it has no end."""
+        return None
+
+    async def before(self, call: Call) -> None:
+        """May wait, or end the call by a CriError."""
+
+    def answer(self, call: Call, answer: bytes) -> bytes:
+        """May change the answer on its way out."""
+        return answer
+
+    def opening(self, call: Call) -> bytes | None:
+        """A message to put at the head of a stream."""
+        return None
+
+    async def unary(self, call: Call, proceed: Proceed) -> bytes:
+        """Around a unary call."""
+        await self.before(call)
+        return self.answer(call, await proceed())
+
+    async def stream(self, call: Call, proceed: ProceedStream) -> AsyncGenerator[bytes, None]:
+        """Around a server stream: it acts when the stream is opened."""
+        await self.before(call)
+        first = self.opening(call)
+        if first is not None:
+            yield first
+        async with aclosing(proceed()) as messages:
+            async for message in messages:
+                yield message

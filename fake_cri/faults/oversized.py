@@ -1,0 +1,31 @@
+"""`oversized`: the call is served, and its answer is valid but larger than a kubelet accepts: 17 MiB."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from fake_cri.entries import varint
+from fake_cri.faults.base import Call, Fault
+
+_SIZE: Final = 17 * 1024 * 1024
+_UNKNOWN_FIELD: Final = varint(15_000 << 3 | 2)  # a parser keeps or skips what it does not know
+
+
+class Oversized(Fault):
+    """Pads the answer to 17 MiB by a field that no message has; on a stream such a message comes first."""
+
+    name: ClassVar[str] = "oversized"
+    usage: ClassVar[str] = "oversized"
+
+    @classmethod
+    def parse(cls, argument: str | None) -> Oversized:
+        if argument is not None:
+            raise ValueError("oversized takes nothing in brackets")
+        return cls()
+
+    def answer(self, call: Call, answer: bytes) -> bytes:
+        padding = max(0, _SIZE - len(answer) - len(_UNKNOWN_FIELD) - len(varint(_SIZE)))
+        return answer + _UNKNOWN_FIELD + varint(padding) + bytes(padding)
+
+    def opening(self, call: Call) -> bytes | None:
+        return self.answer(call, b"")

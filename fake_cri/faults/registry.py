@@ -1,0 +1,32 @@
+"""All kinds of faults by the word that stands for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Final, Protocol
+
+from fake_cri.faults.base import Fault
+from fake_cri.faults.error import Error
+from fake_cri.faults.garbage import Garbage
+from fake_cri.faults.hang import Hang
+from fake_cri.faults.latency import Latency
+from fake_cri.faults.off import Off
+from fake_cri.faults.oversized import Oversized
+
+
+class Kind(Protocol):
+    """What the syntax needs of a fault class."""
+
+    name: ClassVar[str]
+    usage: ClassVar[str]
+
+    @classmethod
+    def parse(cls, argument: str | None) -> Fault:
+        """From what stands in brackets, None without them. Raises ValueError with a sentence fit for a user."""
+        ...
+
+
+_KINDS: Final[tuple[type[Kind], ...]] = (Off, Error, Hang, Latency, Garbage, Oversized)
+
+FAULTS: Final[Mapping[str, type[Kind]]] = MappingProxyType({kind.name: kind for kind in _KINDS})
