@@ -15,7 +15,7 @@ from typing import Final
 from cri.clock import SECOND, Clock
 from pleg.hooks import Hooks
 
-#: The kubelet's usual verbosity, and that of kubeadm's and most distributions' units.
+#: From 2 on, a kubelet logs every event that its sync loop reads.
 DEFAULT_VERBOSITY: Final = 2
 
 _ESCAPES: Final = {
