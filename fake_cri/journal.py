@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Literal, TextIO
 
@@ -31,11 +32,21 @@ class Change:
 class JournalFile:
     """Writes changes to a text file and flushes each, so that a reader beside it sees them at once."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, failed: Callable[[], None]) -> None:
+        """`failed` is called once, when the file cannot be written any more; then `error` says why."""
         self._file = file
+        self._failed = failed
         self.lines = 0
+        self.error: OSError | None = None
 
     def __call__(self, change: Change) -> None:
-        self._file.write(change.json() + "\n")
-        self._file.flush()
-        self.lines += 1
+        if self.error is not None:
+            return
+        try:
+            self._file.write(change.json() + "\n")
+            self._file.flush()
+        except OSError as error:
+            self.error = error
+            self._failed()
+        else:
+            self.lines += 1

@@ -1,0 +1,140 @@
+"""The command fake-cri. What it needs for its work is imported when it begins, so that help comes at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+import typer
+
+import cri
+
+app = typer.Typer(
+    name="fake-cri",
+    help="A Kubernetes container runtime without containers: CRI v1 over real state machines, with faults on demand.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+_EXAMPLES = """Serve CRI v1 on a socket until Ctrl-C.
+
+Any CRI client may use it: crictl, a kubelet, pleg. Its pods have states, ids, times and events, but no processes.
+
+\b
+Examples:
+  # An empty runtime for a client to fill:
+  fake-cri serve --listen unix:///tmp/fake.sock
+\b
+  # A node of 110 pods with 5 changes a second, and the ground truth beside it:
+  fake-cri serve --listen unix:///tmp/fake.sock --pods 110 --churn 5/s --journal truth.jsonl
+\b
+  # The 21st ListContainers hangs for 30 s, and with it all others in that time:
+  fake-cri serve --listen unix:///tmp/fake.sock --pods 10 \\
+      --fault 'ListContainers: 20*off->hang(30s)->off'
+\b
+  # A client of it:
+  crictl --runtime-endpoint unix:///tmp/fake.sock pods
+\b
+Faults read RPC: TERM->TERM->..., where a TERM is [N*]ACTION and an ACTION one of
+  off  error(CODE)  hang(DURATION)  latency(DURATION)  garbage  oversized
+N* covers N calls. hang(D) holds every call to the end of a window of D that the first one opens.
+An uncounted last term lasts for ever: end with ->off to be well again.
+\b
+Exit codes: 0 stopped, 1 failed (socket taken, journal unwritable), 2 wrong usage.
+"""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fake-cri {cri.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A Kubernetes container runtime without containers: CRI v1 over real state machines, with faults on demand."""
+
+
+@app.command(help=_EXAMPLES)
+def serve(
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="ADDRESS", help="unix:///PATH, or tcp://127.0.0.1:PORT (0: any port).")
+    ],
+    pods: Annotated[int, typer.Option("--pods", min=0, help="Pods that it has from the start.")] = 0,
+    containers: Annotated[int, typer.Option("--containers", min=0, help="Containers in each of them.")] = 2,
+    churn: Annotated[
+        str,
+        typer.Option(
+            "--churn",
+            metavar="RATE",
+            help="Changes of state per second, as 5 or 5/s. Ends strike any container; all else its own pods.",
+        ),
+    ] = "0",
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same ids, pods and churn.")] = 1,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            "--runtime",
+            metavar="NAME|FILE",
+            help="Whose ways it has: containerd-2.4, containerd-1.7, containerd-1.6, cri-o, cri-o-noevents, "
+            "or a YAML file like theirs.",
+        ),
+    ] = "containerd-2.4",
+    journal: Annotated[
+        str | None,
+        typer.Option("--journal", metavar="FILE|-", help="Write each change as a JSON line; - is standard output."),
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option("--fault", metavar="'RPC: ACTIONS'", help="What goes wrong. May be repeated.")
+    ] = None,
+) -> None:
+    rate = _rate(churn)
+    from fake_cri.faults import parse_fault
+    from fake_cri.listening import parse_address
+    from fake_cri.profiles import ProfileError, load_profile
+
+    try:
+        address = parse_address(listen)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--listen") from None
+    try:
+        profile = load_profile(runtime)
+    except ProfileError as error:
+        raise typer.BadParameter(str(error), param_hint="--runtime") from None
+    try:
+        faults = [parse_fault(text) for text in fault or ()]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--fault") from None
+
+    from fake_cri.serving import ServeError, Settings
+    from fake_cri.serving import serve as run
+
+    settings = Settings(address, profile, pods, containers, rate, seed, journal, faults)
+    try:
+        run(settings, lambda line: typer.echo(line, err=True))
+    except ServeError as error:
+        _fail(str(error))
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text.removesuffix("/s"))
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= 10_000:
+        raise typer.BadParameter(f"{text!r} is no rate: write changes per second, as 5 or 0.5/s", param_hint="--churn")
+    return rate
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"fake-cri: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
