@@ -6,20 +6,18 @@ attempts are never reset and there is no delay between them, unless asked for.
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectSendStream
 
 from cri.clock import seconds
 from pleg.hooks import Hooks
 from pleg.pods import ContainerEvent
 from pleg.runtime.client import RuntimeClient
 from pleg.runtime.convert import RUNTIME_ERRORS
-
 
 _SOURCE: Final = "remote_runtime.go"
 
@@ -54,32 +52,36 @@ class EventStream:
         self.attempts = 0
         self._client = client
         self._hooks = hooks
-        self._send: MemoryObjectSendStream[ContainerEvent]
-        self._receive: MemoryObjectReceiveStream[ContainerEvent]
-        self._send, self._receive = anyio.create_memory_object_stream[ContainerEvent](
-            math.inf if settings.buffer <= 0 else settings.buffer
-        )
         self._scope: anyio.CancelScope | None = None
         self._suspended: anyio.Event | None = None
         self._resumed = anyio.Event()
 
-    def __aiter__(self) -> AsyncIterator[ContainerEvent]:
-        """The events in the buffer; ends after the last attempt, once the buffer is empty."""
-        return self._receive
-
     async def run(
         self,
+        process: Callable[[ContainerEvent], None],
         ended: Callable[[Exception], Awaitable[None]],
         reconnected: Callable[[], None] | None = None,
     ) -> None:
-        """Follow the stream; `ended` is awaited after each end. Returns when the attempts are used up.
+        """Hand each event to `process`, from a buffer. Returns when the attempts are used up and the buffer is empty.
 
-        `reconnected` is called whenever the stream is up again after a pause.
+        `ended` is awaited after each end of the stream, `reconnected` is called whenever it is up again after a pause.
         """
+        send, receive = anyio.create_memory_object_stream[ContainerEvent](self.settings.buffer)
+        async with receive, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._follow, send, ended, reconnected)
+            async for event in receive:
+                process(event)
+
+    async def _follow(
+        self,
+        send: MemoryObjectSendStream[ContainerEvent],
+        ended: Callable[[Exception], Awaitable[None]],
+        reconnected: Callable[[], None] | None,
+    ) -> None:
         delay = self.settings.backoff[0]
-        try:
+        with send:
             while self.settings.retries is None or self.attempts < self.settings.retries:
-                error, received = await self._follow(reconnected)
+                error, received = await self._attempt(send, reconnected)
                 if error is None:
                     await self._wait_for_resume()
                     continue
@@ -91,8 +93,6 @@ class EventStream:
                 if delay:
                     await anyio.sleep(seconds(delay))
                     delay = min(2 * delay, self.settings.backoff[1])
-        finally:
-            self._send.close()
 
     async def suspend(self) -> None:
         """Close the stream, without counting it as a failure, until `resume`. Returns once it is closed."""
@@ -114,7 +114,9 @@ class EventStream:
             self._suspended.set()
             await self._resumed.wait()
 
-    async def _follow(self, reconnected: Callable[[], None] | None) -> tuple[Exception | None, bool]:
+    async def _attempt(
+        self, send: MemoryObjectSendStream[ContainerEvent], reconnected: Callable[[], None] | None
+    ) -> tuple[Exception | None, bool]:
         """One attempt: how it ended (None: suspended), and whether anything was received."""
         if self._suspended is not None:
             return None, False
@@ -130,7 +132,7 @@ class EventStream:
                     async for event in events:
                         received = True
                         self._hooks.container_event_received(event)
-                        await self._put(event)
+                        await self._put(send, event)
                 error = StreamClosed()
                 self._hooks.log("E", _SOURCE, "container events stream is closed", err=error)
             except RUNTIME_ERRORS as caught:
@@ -144,11 +146,11 @@ class EventStream:
         self._scope = None
         return error, received
 
-    async def _put(self, event: ContainerEvent) -> None:
+    async def _put(self, send: MemoryObjectSendStream[ContainerEvent], event: ContainerEvent) -> None:
         if not self.settings.drop_when_full:
-            await self._send.send(event)
+            await send.send(event)
             return
         try:
-            self._send.send_nowait(event)
+            send.send_nowait(event)
         except anyio.WouldBlock:
             self._hooks.container_event_overflowed()

@@ -75,13 +75,12 @@ class EventedPleg:
         """Follow the stream and tick the cache's global time, until the attempts are used up."""
         self.in_use = True
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._process_events)
             tasks.start_soon(self._tick)
 
             def relist_beside() -> None:
                 tasks.start_soon(self._generic.relist)
 
-            await self._stream.run(self._on_end, relist_beside)
+            await self._stream.run(self._process, self._on_end, relist_beside)
             self.in_use = False
             self._hooks.log("I", SOURCE, "Fall back to Generic PLEG relisting since Evented PLEG is not working")
             self._generic.restart(self._fallback)
@@ -96,10 +95,6 @@ class EventedPleg:
             self._cache.update_time(self._clock.now())
             next_tick += self._cache_tick
             await anyio.sleep(seconds(max(0, next_tick - self._clock.monotonic())))
-
-    async def _process_events(self) -> None:
-        async for event in self._stream:
-            self._process(event)
 
     def _process(self, event: ContainerEvent) -> None:
         if event.status is None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import anyio
-
 from cri.clock import Clock
 from pleg.generators.event_stream import EventStream
 from pleg.generators.generic import GenericPleg
@@ -33,9 +31,7 @@ class HintWatcher:
 
         What is still in the buffer then is worked off, as upstream's consumer does.
         """
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._process_events)
-            await self._stream.run(self._on_end)
+        await self._stream.run(self._process, self._on_end)
 
     async def _on_end(self, error: Exception) -> None:
         self._hooks.log("I", SOURCE, "Evented PLEG: failed to get container events, retrying", v=4, err=error)
@@ -48,10 +44,6 @@ class HintWatcher:
                 err=error,
                 retries=self._stream.attempts,
             )
-
-    async def _process_events(self) -> None:
-        async for event in self._stream:
-            self._process(event)
 
     def _process(self, event: ContainerEvent) -> None:
         if event.status is None:
