@@ -58,14 +58,14 @@ def parse_duration(text: str) -> int:
     body = body.removeprefix("-") if sign < 0 else body.removeprefix("+")
     if body == "0":
         return 0
-    total, position = Decimal(0), 0
+    total, position = 0, 0
     for match in _TERM.finditer(body):
         if match.start() != position:
             break
-        total += Decimal(match[1]) * _UNITS[match[2]]
+        total += int(Decimal(match[1]) * _UNITS[match[2]])  # Go drops what is below 1 ns, term by term
         position = match.end()
     if not body or position != len(body):
         raise ValueError(f"{text!r} is no duration: write it as in 300ms, 10s, 3m or 1h30m")
-    if total > _INT64_MAX:
+    if total > _INT64_MAX + (sign < 0):
         raise ValueError(f"{text!r} is too long for a duration: at most about 292 years")
-    return sign * int(total)
+    return sign * total

@@ -1,0 +1,1 @@
+"""What both halves share: time, durations, transport, methods."""
