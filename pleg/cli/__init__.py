@@ -1,0 +1,56 @@
+"""The command `pleg`: one file per command, and nothing is imported before it is needed.
+
+Exit codes: 0 done, also when the user stopped it; 1 something stood in the way; 2 the command line makes no sense.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pleg.cli.errors import CliError
+
+#: Each command, where its function is, and what it is for.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "run": ("pleg.cli.run:run", "Watch the pods of a container runtime as a kubelet does."),
+}
+
+_INTERRUPTED: Final = 130
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command line, that of this process by default, and return its exit code."""
+    arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
+    import typer
+
+    from pleg.cli.group import command_line
+
+    # A command that is named first is called without the group around it, whose values cost typer 0.1 s to look at.
+    name = arguments.pop(0) if arguments[0] in COMMANDS else None
+    command = f"pleg {name}" if name else "pleg"
+    # Typer brings click under its own name in some versions, but this is click's UsageError in all of them.
+    usage_error: Any = typer.BadParameter.__mro__[1]
+    try:
+        result = command_line(name).main(arguments, prog_name=command, standalone_mode=False)
+        sys.stdout.flush()
+    except CliError as error:
+        _complain(command, str(error), error.exit_code)
+        return error.exit_code
+    except usage_error as error:
+        _complain(command, error.format_message().replace("Value error, ", ""), 2)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Somebody read enough of a help text. What is left must not fail again when Python flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _complain(command: str, message: str, exit_code: int) -> None:
+    sentence = message.strip().removesuffix(".")
+    hint = f" (see {command} --help)" if exit_code == 2 else ""
+    print(f"{command}: {sentence[:1].lower()}{sentence[1:]}{hint}", file=sys.stderr)  # noqa: T201
