@@ -1,0 +1,1 @@
+"""Promises that must hold from outside: the wire, the public names, the tree itself."""
