@@ -9,6 +9,7 @@ fake-cri/missing-command: CMD  its command is not in the image
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from random import Random
 from typing import Final
 
@@ -22,7 +23,7 @@ _LEAST_REACTION: Final = 2 * MILLISECOND
 _MOST_REACTION: Final = 20 * MILLISECOND
 
 
-def check(annotations: dict[str, str]) -> None:
+def check(annotations: Mapping[str, str]) -> None:
     """Raises CriError(INVALID_ARGUMENT) where one of these annotations cannot be read."""
     try:
         if STOP_AFTER in annotations:

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from cri.clock import SECOND, Clock, seconds
+from cri.clock import Clock, seconds
 from fake_cri import behaviour
 from fake_cri.events import Events
 from fake_cri.images import Catalogue
@@ -21,6 +21,17 @@ from fake_cri.state import SIGKILL_EXIT, State
 #: A parsed request in, a serialized answer out. The message types differ by rpc, and the table joins the two.
 Handler = Callable[[Any], Awaitable[bytes]]
 StreamHandler = Callable[[Any], AsyncGenerator[bytes, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """When, in ns, a container that is being stopped ends, and whether by its stop signal or by SIGKILL."""
+
+    at: int
+    number: int
+    container: Container
+    exit_code: int
+    heeds: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,7 @@ class Core:
         Returns when all have ended. When cancelled, those that heed the signal end all the same: it was sent.
         """
         now = self.clock.now()
-        ends: list[tuple[int, int, Container, int]] = []
+        ends: list[_End] = []
         for number, container in enumerate(containers):
             if not container.running:
                 continue
@@ -49,21 +60,19 @@ class Core:
                 container.ends_at = now + behaviour.reaction(container, self.chance)
             heeds = grace > 0 and container.ends_at <= now + grace
             code = behaviour.stop_exit_code(container) if heeds else SIGKILL_EXIT
-            ends.append((max(now, container.ends_at) if heeds else now + max(0, grace), number, container, code))
-        ends.sort(key=lambda end: end[:2])
+            ends.append(
+                _End(max(now, container.ends_at) if heeds else now + max(0, grace), number, container, code, heeds)
+            )
+        ends.sort(key=lambda end: (end.at, end.number))
         try:
             while ends:
-                delay = ends[0][0] - self.clock.now()
+                delay = ends[0].at - self.clock.now()
                 if delay > 0:
                     await anyio.sleep(seconds(delay))
                     continue
-                _, _, container, code = ends.pop(0)
-                self.state.end_container(container, code)
+                end = ends.pop(0)
+                self.state.end_container(end.container, end.exit_code)
         finally:
-            for _, _, container, code in ends:
-                if code != SIGKILL_EXIT:
-                    self.state.end_container(container, code)
-
-    def stop_grace(self, timeout: int) -> int:
-        """StopContainer's timeout, in seconds, as ns."""
-        return max(0, timeout) * SECOND
+            for end in ends:
+                if end.heeds:
+                    self.state.end_container(end.container, end.exit_code)

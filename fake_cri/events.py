@@ -102,6 +102,7 @@ class Events:
             ]
             for moment in Moment
         }
+        self._last_time = 0
         self.sent = 0
         self.lost = 0
 
@@ -124,8 +125,9 @@ class Events:
     ) -> bytes:
         rules = self._profile.events
         sandbox = subject if isinstance(subject, Sandbox) else subject.sandbox
+        self._last_time = max(self._clock.now(), self._last_time + 1)  # no two are made at once
         event = pb.ContainerEventResponse(
-            container_id=change.id, container_event_type=event_type, created_at=self._clock.now()
+            container_id=change.id, container_event_type=event_type, created_at=self._last_time
         )
         if moment is not Moment.SANDBOX_REMOVED or rules.removed_sandbox_status:
             keeps_ip = self._profile.lifecycle.keeps_ip_after_stop

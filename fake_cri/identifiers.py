@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from random import Random
 from typing import Generic, TypeVar
 
+from cri.transport import Code, CriError
+
 T = TypeVar("T")
 
 
@@ -58,3 +60,17 @@ class IdIndex(Generic[T]):
         if at + 1 < len(self._sorted) and self._sorted[at + 1].startswith(prefix):
             raise AmbiguousId(prefix)
         return self._objects[self._sorted[at]]
+
+    def resolve(self, kind: str, reference: str, *, empty: Code, ambiguous: Code, unknown: Code) -> T | None:
+        """As `find`, for a request: raises CriError with these codes; where `unknown` is OK, None is an answer."""
+        looking = f"an error occurred when try to find {kind}"
+        if not reference:
+            raise CriError(empty, f"{looking}: id cannot be empty")
+        try:
+            found = self.find(reference)
+        except AmbiguousId:
+            text = f"{looking}: multiple IDs found with provided prefix: {reference}"
+            raise CriError(ambiguous, text) from None
+        if found is None and unknown is not Code.OK:
+            raise CriError(unknown, f'{looking} "{reference}": not found')
+        return found

@@ -102,10 +102,7 @@ class Catalogue:
         whole = _ID.fullmatch(text)
         if whole is not None:
             return self._images.get(whole[1])
-        try:
-            name = str(parse_reference(text))
-        except ValueError:
-            name = ""
+        name = _name(text)
         for image in self._images.values():
             if name in image.repo_tags or name in image.repo_digests:
                 return image
@@ -143,12 +140,8 @@ class Catalogue:
         digest = f"{reference.repository}@{manifest}"
         if digest not in image.repo_digests:
             image.repo_digests.append(digest)
-        if not reference.digest:
-            for other in self._images.values():  # a tag moves; it never names two images
-                if other is not image and str(reference) in other.repo_tags:
-                    other.repo_tags.remove(str(reference))
-            if str(reference) not in image.repo_tags:
-                image.repo_tags.append(str(reference))
+        if not reference.digest and str(reference) not in image.repo_tags:
+            image.repo_tags.append(str(reference))
         return image
 
     def remove(self, text: str, *, in_use: bool) -> None:
@@ -156,10 +149,9 @@ class Catalogue:
         image = self.find(text)
         if image is None:
             return
-        if self._rules.remove_by_name == "name" and _ID.fullmatch(text) is None:
-            name = str(parse_reference(text))
-            names = len(image.repo_tags) + len({n.split("@")[0] for n in image.repo_digests} - _repositories(image))
-            if name in image.repo_tags and names > 1:
+        if self._rules.remove_by_name == "name" and len(image.repo_tags) > 1:
+            name = _name(text)
+            if name in image.repo_tags:
                 image.repo_tags.remove(name)
                 return
         if in_use and self._rules.refuses_removal_in_use:
@@ -188,8 +180,12 @@ class Catalogue:
         return sum(image.size for image in self._images.values())
 
 
-def _repositories(image: Image) -> set[str]:
-    return {tag.rpartition(":")[0] for tag in image.repo_tags}
+def _name(text: str) -> str:
+    """Normalised; empty for what is no name."""
+    try:
+        return str(parse_reference(text))
+    except ValueError:
+        return ""
 
 
 def _digest(text: str) -> str:

@@ -61,7 +61,7 @@ class PodSpec:
 def make_pod(rng: Random, number: int, containers: int) -> PodSpec:
     """The `number`-th pod of a workload; the same seed makes the same pods."""
     app = _NAMES[number % len(_NAMES)]
-    name = f"{app}-{_suffix(rng, 10)}-{_suffix(rng, 5)}"
+    name = f"{app}-{_suffix(rng, 8)}-{_suffix(rng, 5)}"
     uid = str(uuid.UUID(int=rng.getrandbits(128), version=4))
     namespace = "default"
     config = pb.PodSandboxConfig(
@@ -82,7 +82,7 @@ def make_pod(rng: Random, number: int, containers: int) -> PodSpec:
     )
     config.linux.cgroup_parent = f"/kubepods/burstable/pod{uid}"
     config.linux.security_context.namespace_options.pid = pb.CONTAINER
-    return PodSpec(config, tuple(_container_name(n) for n in range(containers)), f"registry.example/shop/{app}:v1.4.2")
+    return PodSpec(config, tuple(_container_name(n) for n in range(containers)), f"shop.example/{app}:v1")
 
 
 def _container_name(number: int) -> str:

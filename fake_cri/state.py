@@ -19,7 +19,7 @@ from cri.transport import Code, CriError
 from cri.v1 import api_pb2 as pb
 from fake_cri import messages
 from fake_cri.entries import Entries
-from fake_cri.identifiers import AmbiguousId, IdIndex, new_id
+from fake_cri.identifiers import IdIndex, new_id
 from fake_cri.images import ImageNames
 from fake_cri.journal import Change
 from fake_cri.objects import (
@@ -82,31 +82,14 @@ class State:
     def find_sandbox(self, reference: str, *, unknown: Code) -> Sandbox | None:
         """By id or unique prefix. None where `unknown` is OK and there is none, else CriError."""
         errors = self._profile.errors
-        if not reference:
-            raise CriError(errors.empty_sandbox_id, "an error occurred when try to find sandbox: id cannot be empty")
-        try:
-            found = self.sandboxes.find(reference)
-        except AmbiguousId:
-            text = f"an error occurred when try to find sandbox: multiple IDs found with provided prefix: {reference}"
-            raise CriError(errors.ambiguous_sandbox_id, text) from None
-        if found is None and unknown is not Code.OK:
-            raise CriError(unknown, f'an error occurred when try to find sandbox "{reference}": not found')
-        return found
+        empty, ambiguous = errors.empty_sandbox_id, errors.ambiguous_sandbox_id
+        return self.sandboxes.resolve("sandbox", reference, empty=empty, ambiguous=ambiguous, unknown=unknown)
 
     def find_container(self, reference: str, *, unknown: Code) -> Container | None:
         """By id or unique prefix. None where `unknown` is OK and there is none, else CriError."""
         errors = self._profile.errors
-        if not reference:
-            text = "an error occurred when try to find container: id cannot be empty"
-            raise CriError(errors.empty_container_id, text)
-        try:
-            found = self.containers.find(reference)
-        except AmbiguousId:
-            text = f"an error occurred when try to find container: multiple IDs found with provided prefix: {reference}"
-            raise CriError(errors.ambiguous_container_id, text) from None
-        if found is None and unknown is not Code.OK:
-            raise CriError(unknown, f'an error occurred when try to find container "{reference}": not found')
-        return found
+        empty, ambiguous = errors.empty_container_id, errors.ambiguous_container_id
+        return self.containers.resolve("container", reference, empty=empty, ambiguous=ambiguous, unknown=unknown)
 
     def containers_labelled(self, uid: str) -> list[Container]:
         """Those whose label io.kubernetes.pod.uid is `uid`, in the order of creation."""
@@ -117,8 +100,6 @@ class State:
     def run_sandbox(self, config: pb.PodSandboxConfig, runtime_handler: str, *, own: bool = False) -> Sandbox:
         """A new READY sandbox, or the one that has its key where the profile says so."""
         metadata = config.metadata
-        if not metadata.name:
-            raise CriError(Code.UNKNOWN, "sandbox config must include metadata with a name")
         if runtime_handler not in self._profile.runtime.handlers:
             text = f'failed to get sandbox runtime: no runtime for "{runtime_handler}" is configured'
             raise CriError(self._profile.errors.unknown_handler, text)
@@ -181,8 +162,6 @@ class State:
     def create_container(self, sandbox: Sandbox, config: pb.ContainerConfig, image: ImageNames) -> Container:
         """A new CREATED container in a READY sandbox, or the one that has its key where the profile says so."""
         metadata = config.metadata
-        if not metadata.name:
-            raise CriError(Code.UNKNOWN, "container config must include metadata with a name")
         if not sandbox.ready:
             text = f'failed to create container in sandbox "{sandbox.id}": sandbox is not running'
             raise CriError(self._profile.errors.wrong_state, text)

@@ -155,7 +155,7 @@ class Workload:
         if not pod.alive():
             return
         name = container.config.metadata.name
-        attempts = pod.attempts[name]
+        attempts = pod.attempts.get(name)
         if not attempts or attempts[-1] is not container:
             return
         yield from self._start(pod, name, container.config.metadata.attempt + 1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
+from cri.clock import SECOND
 from cri.transport import Code, CriError
 from cri.v1 import api_pb2 as pb
-from fake_cri import behaviour, messages
+from fake_cri import behaviour, messages, validation
 from fake_cri.core import Core
 from fake_cri.identifiers import AmbiguousId
 from fake_cri.objects import POD_UID, Container, state_name
@@ -24,7 +25,8 @@ class ContainerHandlers:
         sandbox = core.state.find_sandbox(request.pod_sandbox_id, unknown=core.profile.errors.unknown_id_other)
         if sandbox is None:
             raise CriError(Code.NOT_FOUND, f'failed to find sandbox id "{request.pod_sandbox_id}": not found')
-        behaviour.check(dict(request.config.annotations))
+        behaviour.check(request.config.annotations)
+        validation.check_container(request.config, core.catalogue)
         wanted = request.config.image.image
         image = core.catalogue.find(wanted)
         if image is None:
@@ -45,7 +47,7 @@ class ContainerHandlers:
         container = core.state.find_container(request.container_id, unknown=core.profile.errors.unknown_id_stop)
         if container is not None:
             core.state.stop_created(container)
-            await core.stop([container], grace=core.stop_grace(request.timeout))
+            await core.stop([container], grace=max(0, request.timeout) * SECOND)
         return b""
 
     async def remove(self, request: pb.RemoveContainerRequest) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 from cri.clock import SECOND
 from cri.v1 import api_pb2 as pb
-from fake_cri import behaviour, messages
+from fake_cri import behaviour, messages, validation
 from fake_cri.core import Core
 from fake_cri.identifiers import AmbiguousId
 from fake_cri.objects import Sandbox
@@ -19,7 +19,8 @@ class SandboxHandlers:
         self._core = core
 
     async def run(self, request: pb.RunPodSandboxRequest) -> bytes:
-        behaviour.check(dict(request.config.annotations))
+        behaviour.check(request.config.annotations)
+        validation.check_sandbox(request.config)
         sandbox = self._core.state.run_sandbox(request.config, request.runtime_handler)
         return pb.RunPodSandboxResponse(pod_sandbox_id=sandbox.id).SerializeToString()
 
