@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -198,6 +197,15 @@ func (s *session) remove(which, id string) {
 	report("RemoveContainer", which, s.runtime.RemoveContainer(s.ctx, id), nil)
 }
 
+func (s *session) reopen(which, id string) {
+	report("ReopenContainerLog", which, s.runtime.ReopenContainerLog(s.ctx, id), nil)
+}
+
+func (s *session) update(which, id string) {
+	shares := &runtimeapi.ContainerResources{Linux: &runtimeapi.LinuxContainerResources{CpuShares: 512}}
+	report("UpdateContainerResources", which, s.runtime.UpdateContainerResources(s.ctx, id, shares), nil)
+}
+
 func (s *session) stopSandbox(which, id string) {
 	report("StopPodSandbox", which, s.runtime.StopPodSandbox(s.ctx, id), nil)
 }
@@ -311,14 +319,23 @@ func (s *session) lifeOfPods(image string) {
 		LabelSelector: map[string]string{"io.kubernetes.container.name": "main"},
 	})
 
+	s.reopen("unknown", unknownID)
+	s.reopen("created", waiting)
+	s.reopen("running", container)
+	s.update("unknown", unknownID)
+	s.update("running", container)
 	s.stop("unknown", unknownID, 0)
+	s.stop("empty id", "", 0)
 	s.stop("created", waiting, 0)
 	s.containerStatus("stopped while created", waiting)
 	s.stop("", container, 0)
 	s.containerStatus("stopped", container)
 	s.stop("again", container, 0)
 	s.start("exited", container)
+	s.reopen("exited", container)
+	s.update("exited", container)
 	s.remove("unknown", unknownID)
+	s.remove("empty id", "")
 	s.remove("", container)
 	s.containerStatus("removed", container)
 	s.remove("again", container)
@@ -328,19 +345,43 @@ func (s *session) lifeOfPods(image string) {
 	main.LogPath = "main/1.log"
 	next := s.create("next attempt", sandbox, main, pod)
 	s.start("next attempt", next)
+	// A command that is not in the image.
+	wrong := containerConfig("wrong", image, pod)
+	wrong.Command = []string{"/no-such-command"}
+	wrong.Annotations["fake-cri/missing-command"] = wrong.Command[0] // A fake has no image to look into.
+	if failing := s.create("no such command", sandbox, wrong, pod); failing != "" {
+		s.start("no such command", failing)
+		s.containerStatus("no such command", failing)
+		s.remove("no such command", failing)
+	}
 	s.stopSandbox("", sandbox)
 	s.sandboxStatus("stopped", sandbox)
 	s.containerStatus("stopped with its sandbox", next)
 	s.stopSandbox("again", sandbox)
 	s.stopSandbox("unknown", unknownID)
+	s.stopSandbox("empty id", "")
 	s.removeSandbox("", sandbox)
 	s.sandboxStatus("removed", sandbox)
 	s.containerStatus("removed with its sandbox", next)
 	s.removeSandbox("again", sandbox)
 	s.removeSandbox("unknown", unknownID)
 	s.removeSandbox("other", other)
+	s.removalOfARunningPod(image)
 	s.sandboxes("none left", nil)
 	s.containers("none left", nil)
+}
+
+// removalOfARunningPod does not stop first: the runtime has to.
+func (s *session) removalOfARunningPod(image string) {
+	pod := sandboxConfig("hasty")
+	sandbox := s.run("hasty", "", pod)
+	container := s.create("hasty", sandbox, containerConfig("hasty", image, pod), pod)
+	s.start("hasty", container)
+	s.removeSandbox("running", sandbox)
+	s.sandboxStatus("removed while running", sandbox)
+	// Its name is free again.
+	again := s.run("name free again", "", pod)
+	s.removeSandbox("name free again", again)
 }
 
 func (s *session) whatNoFakeBuilds() {
@@ -352,7 +393,6 @@ func (s *session) whatNoFakeBuilds() {
 	report("Attach", "", err, nil)
 	_, err = s.runtime.PortForward(s.ctx, &runtimeapi.PortForwardRequest{PodSandboxId: unknownID})
 	report("PortForward", "", err, nil)
-	report("ReopenContainerLog", "", s.runtime.ReopenContainerLog(s.ctx, unknownID), nil)
 	_, err = s.runtime.ContainerStats(s.ctx, unknownID)
 	report("ContainerStats", "", err, nil)
 	_, err = s.runtime.ListMetricDescriptors(s.ctx)
@@ -372,24 +412,29 @@ type watcher struct {
 	incoming chan *runtimeapi.ContainerEventResponse
 	ended    chan error
 	seen     []*runtimeapi.ContainerEventResponse
+	marks    map[string]bool // ids of sandboxes that are none of the story
 }
 
 func (s *session) watch() *watcher {
-	w := &watcher{incoming: make(chan *runtimeapi.ContainerEventResponse, 1000), ended: make(chan error, 1)}
+	w := &watcher{
+		incoming: make(chan *runtimeapi.ContainerEventResponse, 1000),
+		ended:    make(chan error, 1),
+		marks:    make(map[string]bool),
+	}
 	go func() {
 		w.ended <- s.runtime.GetContainerEvents(s.ctx, w.incoming, nil)
 	}()
 	return w
 }
 
-// await reads events until one of the given pod comes; false if the stream ended or the time is over.
-func (w *watcher) await(pod string, limit time.Duration) (bool, error) {
+// await reads events until one of the given sandbox comes; false if the stream ended or the time is over.
+func (w *watcher) await(sandbox string, limit time.Duration) (bool, error) {
 	timeout := time.After(limit)
 	for {
 		select {
 		case event := <-w.incoming:
 			w.seen = append(w.seen, event)
-			if event.GetPodSandboxStatus().GetMetadata().GetName() == pod &&
+			if event.ContainerId == sandbox &&
 				event.ContainerEventType == runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT {
 				return true, nil
 			}
@@ -410,7 +455,8 @@ func (s *session) mark(w *watcher, name string) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		seen, err := w.await(config.Metadata.Name, 200*time.Millisecond)
+		w.marks[id] = true
+		seen, err := w.await(id, 200*time.Millisecond)
 		if removal := s.runtime.RemovePodSandbox(s.ctx, id); err == nil {
 			err = removal
 		}
@@ -423,9 +469,8 @@ func (s *session) mark(w *watcher, name string) (bool, error) {
 
 func (w *watcher) report() {
 	for _, event := range w.seen {
-		name := event.GetPodSandboxStatus().GetMetadata().GetName()
-		if !strings.HasPrefix(name, "mark-") {
-			report("event", name, nil, message(event))
+		if !w.marks[event.ContainerId] {
+			report("event", "", nil, message(event))
 		}
 	}
 }
