@@ -110,7 +110,7 @@ class State:
                 return live
             name = "_".join(str(part) for part in key)
             text = f'failed to reserve sandbox name "{name}": name "{name}" is reserved for "{live.id}"'
-            raise CriError(Code.FAILED_PRECONDITION, text)
+            raise CriError(self._profile.errors.duplicate, text)
         kept = pb.PodSandboxConfig()
         kept.CopyFrom(config)
         if self._profile.lifecycle.adds_pod_labels:
@@ -164,7 +164,7 @@ class State:
         metadata = config.metadata
         if not sandbox.ready:
             text = f'failed to create container in sandbox "{sandbox.id}": sandbox is not running'
-            raise CriError(self._profile.errors.wrong_state, text)
+            raise CriError(self._profile.errors.stopped_sandbox, text)
         key = container_key(metadata.name, metadata.attempt, sandbox)
         live = self._container_keys.get(key)
         if live is not None:
@@ -172,7 +172,7 @@ class State:
                 return live
             name = "_".join(str(part) for part in (key[0], *key[2:], key[1]))
             text = f'failed to reserve container name "{name}": name "{name}" is reserved for "{live.id}"'
-            raise CriError(Code.FAILED_PRECONDITION, text)
+            raise CriError(self._profile.errors.duplicate, text)
         kept = pb.ContainerConfig()
         kept.CopyFrom(config)
         container = Container(

@@ -50,6 +50,8 @@ class Errors(_Section):
     unknown_handler: GrpcCode
     wrong_state: GrpcCode
     failed_start: GrpcCode
+    duplicate: GrpcCode
+    stopped_sandbox: GrpcCode
 
 
 class Lifecycle(_Section):
