@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,23 @@ def generate(root: Path) -> None:
         raise SystemExit("protoc-gen-mypy is missing: install mypy-protobuf into the environment that builds")
     files = sorted(str(path.relative_to(proto)) for path in proto.rglob("*.proto"))
     include = Path(grpc_tools.__file__).parent / "_proto"
-    status = protoc.main(
-        [
-            "protoc",
-            f"--proto_path={proto}",
-            f"--proto_path={include}",
-            f"--plugin=protoc-gen-mypy={plugin}",
-            f"--python_out={root}",
-            f"--mypy_out={root}",
-            *files,
-        ]
-    )
-    if status != 0:
-        raise SystemExit(f"protoc failed with status {status}")
+    # Written elsewhere and moved at last: nobody, not even after a broken-off run, meets half a module.
+    with tempfile.TemporaryDirectory(prefix=".generated-", dir=root) as fresh:
+        status = protoc.main(
+            [
+                "protoc",
+                f"--proto_path={proto}",
+                f"--proto_path={include}",
+                f"--plugin=protoc-gen-mypy={plugin}",
+                f"--python_out={fresh}",
+                f"--mypy_out=quiet:{fresh}",
+                *files,
+            ]
+        )
+        if status != 0:
+            raise SystemExit(f"protoc failed with status {status}")
+        for path in Path(fresh).rglob("*_pb2.py*"):
+            path.replace(root / path.relative_to(fresh))
 
 
 if __name__ == "__main__":
