@@ -15,6 +15,7 @@ from pleg.cli.errors import CliError
 #: Each command, where its function is, and what it is for.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("pleg.cli.run:run", "Watch the pods of a container runtime as a kubelet does."),
+    "demo": ("pleg.cli.demo:demo", "See polling, relisting, events and hints side by side, then a hung list."),
 }
 
 _INTERRUPTED: Final = 130
