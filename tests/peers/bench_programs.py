@@ -66,7 +66,7 @@ class PlegRun:
             folder / "pleg.log",
         )  # fmt: skip
         try:
-            self.url = self.program.wait_for(r"http://127\.0\.0\.1:\d+")[0]
+            self.url = self.program.wait_for(r"^serving (http://127\.0\.0\.1:\d+)$")[1]
         except BaseException:
             self.program.stop()
             raise

@@ -90,7 +90,7 @@ class Program:
 
     def said(self, pattern: str) -> re.Match[str] | None:
         """Where its output matches the pattern first."""
-        return re.search(pattern, self.output)
+        return re.search(pattern, self.output, re.MULTILINE)
 
     def wait_for(self, pattern: str, timeout: float = 30.0) -> re.Match[str]:
         """Waits until its output matches the pattern; fails at once if it ends before."""

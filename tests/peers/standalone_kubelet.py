@@ -46,6 +46,8 @@ def _configuration(folder: Path, endpoint: str, port: int, read_only: int, event
         "localStorageCapacityIsolation": False,
         "evictionHard": dict.fromkeys(_EVICTION_SIGNALS, "0%"),
         "imageGCHighThresholdPercent": 100,
+        # All pods come at once; the fake pulls an image for each without a registry to spare.
+        "registryPullQPS": 0,
         "resolvConf": "",
         "featureGates": {"EventedPLEG": evented},
     }
