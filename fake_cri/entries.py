@@ -31,7 +31,7 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def map_entries(field: int, pairs: Mapping[str, str], *, backwards: bool) -> bytes:
+def map_entries(field: int, pairs: Mapping[str, str], *, backwards: bool = False) -> bytes:
     """A map<string, string> in the order of its keys, or against it: the wire promises none."""
     tag = varint(field << 3 | 2)
     return b"".join(

@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator
 from random import Random
-from typing import Protocol
+from typing import Final, Protocol
 
 import anyio
 
 from cri.clock import Clock
 from cri.transport import Code, CriError
 from cri.v1 import api_pb2 as pb
-from fake_cri import messages
 from fake_cri.journal import Change
 from fake_cri.objects import Container, Sandbox
 from fake_cri.profiles import Profile
 from fake_cri.state import Moment, State
+
+#: What Go's `time.Time{}.UnixNano()` overflows to: containerd 2.4 dates a removed sandbox by it.
+_GO_ZERO_TIME: Final = -6_795_364_578_871_345_152
 
 
 class BufferRule(Protocol):
@@ -129,11 +131,13 @@ class Events:
         event = pb.ContainerEventResponse(
             container_id=change.id, container_event_type=event_type, created_at=self._last_time
         )
-        if moment is not Moment.SANDBOX_REMOVED or rules.removed_sandbox_status:
-            keeps_ip = self._profile.lifecycle.keeps_ip_after_stop
-            event.pod_sandbox_status.CopyFrom(messages.sandbox_status(sandbox, keeps_ip=keeps_ip))
+        removed = moment is Moment.SANDBOX_REMOVED
+        if not removed or rules.removed_sandbox_status != "none":
+            event.pod_sandbox_status.CopyFrom(self._state.messages.sandbox_status(sandbox))
+        if removed and rules.removed_sandbox_status == "without-time":
+            event.pod_sandbox_status.created_at = _GO_ZERO_TIME
         containers = self.containers_of(sandbox)
-        event.containers_statuses.extend(messages.container_status(container) for container in containers)
+        event.containers_statuses.extend(self._state.messages.container_status(container) for container in containers)
         return event.SerializeToString(deterministic=True)
 
     def containers_of(self, sandbox: Sandbox) -> list[Container]:

@@ -65,7 +65,7 @@ class IdIndex(Generic[T]):
         """As `find`, for a request: raises CriError with these codes; where `unknown` is OK, None is an answer."""
         looking = f"an error occurred when try to find {kind}"
         if not reference:
-            raise CriError(empty, f"{looking}: id cannot be empty")
+            raise CriError(empty, f"{looking}: prefix can't be empty")
         try:
             found = self.find(reference)
         except AmbiguousId:

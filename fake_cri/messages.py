@@ -3,101 +3,115 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 
 from cri.v1 import api_pb2 as pb
 from fake_cri.entries import map_entries
 from fake_cri.objects import Container, Sandbox
+from fake_cri.profiles import Profile
 
 
-def sandbox_entry(sandbox: Sandbox) -> tuple[bytes, bytes]:
-    """The serialized PodSandbox of a list, in two spellings that differ in the order of labels and annotations."""
-    config = sandbox.config
-    base = pb.PodSandbox(
-        id=sandbox.id,
-        metadata=config.metadata,
-        state=sandbox.state,
-        created_at=sandbox.created_at,
-        runtime_handler=sandbox.runtime_handler,
-    ).SerializeToString(deterministic=True)
-    labels, annotations = dict(config.labels), dict(config.annotations)
-    return (
-        base + map_entries(5, labels, backwards=False) + map_entries(6, annotations, backwards=False),
-        base + map_entries(5, labels, backwards=True) + map_entries(6, annotations, backwards=True),
-    )
+class Messages:
+    """Writes messages as one runtime does."""
 
+    def __init__(self, profile: Profile) -> None:
+        self._keeps_ip = profile.lifecycle.keeps_ip_after_stop
+        self._omits = frozenset(profile.status.omits)
 
-def container_entry(container: Container) -> tuple[bytes, bytes]:
-    """The serialized Container of a list, in two spellings, as `sandbox_entry`."""
-    config = container.config
-    base = pb.Container(
-        id=container.id,
-        pod_sandbox_id=container.sandbox.id,
-        metadata=config.metadata,
-        image=config.image,
-        image_ref=container.image_id,
-        state=container.state,
-        created_at=container.created_at,
-        image_id=container.image_id,
-    ).SerializeToString(deterministic=True)
-    labels, annotations = dict(config.labels), dict(config.annotations)
-    return (
-        base + map_entries(8, labels, backwards=False) + map_entries(9, annotations, backwards=False),
-        base + map_entries(8, labels, backwards=True) + map_entries(9, annotations, backwards=True),
-    )
-
-
-def sandbox_status(sandbox: Sandbox, *, keeps_ip: bool) -> pb.PodSandboxStatus:
-    """`keeps_ip`: the addresses are still shown once the sandbox is NOTREADY."""
-    config = sandbox.config
-    status = pb.PodSandboxStatus(
-        id=sandbox.id,
-        metadata=config.metadata,
-        state=sandbox.state,
-        created_at=sandbox.created_at,
-        network=pb.PodSandboxNetworkStatus(ip=sandbox.ip if sandbox.ready or keeps_ip else ""),
-        labels=config.labels,
-        annotations=config.annotations,
-        runtime_handler=sandbox.runtime_handler,
-    )
-    status.linux.namespaces.options.CopyFrom(config.linux.security_context.namespace_options)
-    return status
-
-
-def container_status(container: Container) -> pb.ContainerStatus:
-    """The whole ContainerStatus, its times in Unix ns."""
-    config = container.config
-    status = pb.ContainerStatus(
-        id=container.id,
-        metadata=config.metadata,
-        state=container.state,
-        created_at=container.created_at,
-        started_at=container.started_at,
-        finished_at=container.finished_at,
-        exit_code=container.exit_code,
-        image=pb.ImageSpec(
-            image=container.image_tag or config.image.image, user_specified_image=config.image.user_specified_image
-        ),
-        image_ref=container.image_digest or container.image_id,
-        image_id=container.image_id,
-        reason=container.reason,
-        message=container.message,
-        labels=config.labels,
-        annotations=config.annotations,
-        mounts=config.mounts,
-        log_path=log_path(container),
-        stop_signal=config.stop_signal or pb.SIGNAL_SIGTERM,
-    )
-    if container.resources is not None:
-        status.resources.linux.CopyFrom(container.resources)
-    if container.started_at:
-        context = config.linux.security_context
-        uid = context.run_as_user.value
-        gid = context.run_as_group.value
-        status.user.linux.CopyFrom(
-            pb.LinuxContainerUser(uid=uid, gid=gid, supplemental_groups=[gid, *context.supplemental_groups])
+    def sandbox_entry(self, sandbox: Sandbox) -> tuple[bytes, bytes]:
+        """The serialized PodSandbox of a list, in two spellings that differ in the order of labels and annotations."""
+        config = sandbox.config
+        base = pb.PodSandbox(
+            id=sandbox.id,
+            metadata=config.metadata,
+            state=sandbox.state,
+            created_at=sandbox.created_at,
+            runtime_handler=sandbox.runtime_handler,
         )
-    return status
+        return _spellings(base, 5, config.labels, 6, config.annotations)
+
+    def container_entry(self, container: Container) -> tuple[bytes, bytes]:
+        """The serialized Container of a list, in two spellings, as `sandbox_entry`."""
+        config = container.config
+        base = pb.Container(
+            id=container.id,
+            pod_sandbox_id=container.sandbox.id,
+            metadata=config.metadata,
+            image=config.image,
+            image_ref=container.image_id,
+            state=container.state,
+            created_at=container.created_at,
+        )
+        if "image_id" not in self._omits:
+            base.image_id = container.image_id
+        if "user_specified_image" in self._omits:
+            base.image.user_specified_image = ""
+        return _spellings(base, 8, config.labels, 9, config.annotations)
+
+    def sandbox_status(self, sandbox: Sandbox) -> pb.PodSandboxStatus:
+        """The whole PodSandboxStatus."""
+        config = sandbox.config
+        status = pb.PodSandboxStatus(
+            id=sandbox.id,
+            metadata=config.metadata,
+            state=sandbox.state,
+            created_at=sandbox.created_at,
+            network=pb.PodSandboxNetworkStatus(ip=sandbox.ip if sandbox.ready or self._keeps_ip else ""),
+            labels=config.labels,
+            annotations=config.annotations,
+            runtime_handler=sandbox.runtime_handler,
+        )
+        status.linux.namespaces.options.CopyFrom(config.linux.security_context.namespace_options)
+        return status
+
+    def container_status(self, container: Container) -> pb.ContainerStatus:
+        """The whole ContainerStatus, its times in Unix ns."""
+        config = container.config
+        status = pb.ContainerStatus(
+            id=container.id,
+            metadata=config.metadata,
+            state=container.state,
+            created_at=container.created_at,
+            started_at=container.started_at,
+            finished_at=container.finished_at,
+            exit_code=container.exit_code,
+            image=pb.ImageSpec(image=container.image_tag or config.image.image),
+            image_ref=container.image_digest or container.image_id,
+            reason=container.reason,
+            message=container.message,
+            labels=config.labels,
+            annotations=config.annotations,
+            mounts=config.mounts,
+            log_path=log_path(container),
+        )
+        status.resources.linux.CopyFrom(container.resources)
+        if "image_id" not in self._omits:
+            status.image_id = container.image_id
+        if "stop_signal" not in self._omits:
+            status.stop_signal = config.stop_signal or pb.SIGNAL_SIGTERM
+        if "user" not in self._omits:
+            context = config.linux.security_context
+            uid, gid = context.run_as_user.value, context.run_as_group.value
+            groups = [gid, *context.supplemental_groups]
+            status.user.linux.CopyFrom(pb.LinuxContainerUser(uid=uid, gid=gid, supplemental_groups=groups))
+        return status
+
+
+def _spellings(
+    base: Message, labels: int, label_pairs: Mapping[str, str], annotations: int, annotation_pairs: Mapping[str, str]
+) -> tuple[bytes, bytes]:
+    """The entry with its two maps, whose field numbers are given, in the order of their keys and against it."""
+    start = base.SerializeToString(deterministic=True)
+    return (
+        start + map_entries(labels, label_pairs) + map_entries(annotations, annotation_pairs),
+        start
+        + map_entries(labels, label_pairs, backwards=True)
+        + map_entries(annotations, annotation_pairs, backwards=True),
+    )
 
 
 def log_path(container: Container) -> str:
@@ -118,7 +132,7 @@ def sandbox_info(sandbox: Sandbox) -> dict[str, str]:
             "netNamespaceClosed": not sandbox.ready,
             "runtimeHandler": sandbox.runtime_handler,
             "runtimeType": _RUNTIME_TYPE,
-            "config": {"hostname": sandbox.config.hostname, "log_directory": sandbox.config.log_directory},
+            "config": _as_json(sandbox.config),
             "runtimeSpec": {"ociVersion": "1.2.1", "hostname": sandbox.config.hostname},
         }
     )
@@ -133,7 +147,7 @@ def container_info(container: Container) -> dict[str, str]:
             "pid": container.pid if container.running else 0,
             "removing": False,
             "runtimeType": _RUNTIME_TYPE,
-            "config": {"image": {"image": config.image.image}, "log_path": config.log_path},
+            "config": _as_json(config),
             "runtimeSpec": {
                 "ociVersion": "1.2.1",
                 "process": {
@@ -144,6 +158,10 @@ def container_info(container: Container) -> dict[str, str]:
             },
         }
     )
+
+
+def _as_json(config: Message) -> dict[str, Any]:
+    return MessageToDict(config, preserving_proto_field_name=True, use_integers_for_enums=True)
 
 
 def _info(values: object) -> dict[str, str]:

@@ -66,6 +66,7 @@ class Container:
     image_tag: str
     image_digest: str
     created_at: int
+    resources: pb.LinuxContainerResources
     started_at: int = 0
     finished_at: int = 0
     exit_code: int = 0
@@ -73,7 +74,6 @@ class Container:
     message: str = ""
     pid: int = 0
     ends_at: int = 0  # when it will have ended by its stop signal; 0 before one was sent
-    resources: pb.LinuxContainerResources | None = None
 
     @property
     def state(self) -> pb.ContainerState.ValueType:

@@ -17,11 +17,11 @@ from typing import Final
 from cri.clock import Clock
 from cri.transport import Code, CriError
 from cri.v1 import api_pb2 as pb
-from fake_cri import messages
 from fake_cri.entries import Entries
 from fake_cri.identifiers import IdIndex, new_id
 from fake_cri.images import ImageNames
 from fake_cri.journal import Change
+from fake_cri.messages import Messages
 from fake_cri.objects import (
     MISSING_COMMAND,
     POD_NAME,
@@ -66,6 +66,7 @@ class State:
         self._clock = clock
         self._ids = ids
         self._observer = observer
+        self.messages = Messages(profile)
         twins = profile.lists.map_order == "random"
         self.sandboxes: IdIndex[Sandbox] = IdIndex()
         self.containers: IdIndex[Container] = IdIndex()
@@ -101,7 +102,8 @@ class State:
         """A new READY sandbox, or the one that has its key where the profile says so."""
         metadata = config.metadata
         if runtime_handler not in self._profile.runtime.handlers:
-            text = f'failed to get sandbox runtime: no runtime for "{runtime_handler}" is configured'
+            looking = f'unable to get OCI runtime for sandbox "{metadata.name}"'
+            text = f'{looking}: no runtime for "{runtime_handler}" is configured'
             raise CriError(self._profile.errors.unknown_handler, text)
         key = (metadata.name, metadata.namespace, metadata.uid, metadata.attempt)
         live = self._sandbox_keys.get(key)
@@ -130,7 +132,7 @@ class State:
         )
         self.sandboxes.add(sandbox.id, sandbox)
         self._sandbox_keys[key] = sandbox
-        self.sandbox_entries.put(sandbox.id, *messages.sandbox_entry(sandbox))
+        self.sandbox_entries.put(sandbox.id, *self.messages.sandbox_entry(sandbox))
         self._report(Moment.SANDBOX_RUN, sandbox, old=None, new=state_name(sandbox))
         return sandbox
 
@@ -142,7 +144,7 @@ class State:
         if sandbox.ready:
             old = state_name(sandbox)
             sandbox.state = pb.SANDBOX_NOTREADY
-            self.sandbox_entries.put(sandbox.id, *messages.sandbox_entry(sandbox))
+            self.sandbox_entries.put(sandbox.id, *self.messages.sandbox_entry(sandbox))
             self._report(Moment.SANDBOX_STOPPED, sandbox, old=old, new=state_name(sandbox))
 
     def remove_sandbox(self, sandbox: Sandbox) -> None:
@@ -163,7 +165,7 @@ class State:
         """A new CREATED container in a READY sandbox, or the one that has its key where the profile says so."""
         metadata = config.metadata
         if not sandbox.ready:
-            text = f'failed to create container in sandbox "{sandbox.id}": sandbox is not running'
+            text = f'sandbox container "{sandbox.id}" is not running'
             raise CriError(self._profile.errors.stopped_sandbox, text)
         key = container_key(metadata.name, metadata.attempt, sandbox)
         live = self._container_keys.get(key)
@@ -183,7 +185,7 @@ class State:
             image_tag=image.tag,
             image_digest=image.digest,
             created_at=self._clock.now(),
-            resources=kept.linux.resources if kept.linux.HasField("resources") else None,
+            resources=kept.linux.resources,
         )
         missing = container.annotation(MISSING_COMMAND)
         if missing is not None and self._profile.lifecycle.missing_command == "fails-create":
@@ -193,7 +195,7 @@ class State:
         self._container_keys[key] = container
         sandbox.containers[container.id] = container
         self._labelled.setdefault(kept.labels.get(POD_UID, ""), {})[container.id] = container
-        self.container_entries.put(container.id, *messages.container_entry(container))
+        self.container_entries.put(container.id, *self.messages.container_entry(container))
         self._report(Moment.CONTAINER_CREATED, container, old=None, new=state_name(container))
         return container
 
@@ -201,7 +203,8 @@ class State:
         """CREATED -> RUNNING. A start that fails leaves it EXITED, or removes it, as the profile says."""
         errors = self._profile.errors
         if container.state != pb.CONTAINER_CREATED:
-            text = f'failed to start container "{container.id}": container is in {state_name(container)} state'
+            state = state_name(container)
+            text = f'failed to set starting state for container "{container.id}": container is in {state} state'
             raise CriError(errors.wrong_state, text)
         problem = container.annotation(START_ERROR)
         missing = container.annotation(MISSING_COMMAND)
@@ -258,11 +261,7 @@ class State:
         if container.finished_at and self._profile.lifecycle.update_of_exited == "refused":
             text = f"container {container.id} is not running or created state: {state_name(container)}"
             raise CriError(self._profile.errors.wrong_state, text)
-        kept = pb.LinuxContainerResources()
-        if container.resources is not None:
-            kept.CopyFrom(container.resources)
-        kept.MergeFrom(resources)
-        container.resources = kept
+        container.resources.MergeFrom(resources)
 
     def stop_created(self, container: Container) -> None:
         """A stop that meets a container never started: it ends where this runtime has its init wait, else nothing."""
@@ -288,7 +287,7 @@ class State:
         self._report(moment, container, old=old, new=None)
 
     def _renew(self, container: Container) -> None:
-        self.container_entries.put(container.id, *messages.container_entry(container))
+        self.container_entries.put(container.id, *self.messages.container_entry(container))
 
     def _report(self, moment: Moment, subject: Sandbox | Container, *, old: str | None, new: str | None) -> None:
         sandbox = subject if isinstance(subject, Sandbox) else subject.sandbox

@@ -76,10 +76,13 @@ class Lists(_Section):
 
 
 class Status(_Section):
-    """What PodSandboxStatus carries beside the status."""
+    """What statuses carry: beside a sandbox's, and which fields of newer contracts this runtime does not know."""
 
     containers_statuses: bool
     timestamp: bool
+    omits: tuple[
+        Literal["image_id", "user", "stop_signal", "user_specified_image", "runtime_handlers", "features"], ...
+    ]
 
 
 class Images(_Section):
@@ -113,7 +116,7 @@ class Events(_Section):
     container_removed_with_sandbox: Moment
     sandbox_stopped: Moment
     sandbox_removed: Moment
-    removed_sandbox_status: bool
+    removed_sandbox_status: Literal["whole", "without-time", "none"]
     containers_by: Literal["sandbox", "pod-uid-label"]
     containers_order: Literal["random", "newest-first"]
     queue: int | None = Field(gt=0)

@@ -62,7 +62,7 @@ class ContainerHandlers:
         container = core.state.find_container(request.container_id, unknown=core.profile.errors.unknown_id_status)
         answer = pb.ContainerStatusResponse()
         if container is not None:
-            answer.status.CopyFrom(messages.container_status(container))
+            answer.status.CopyFrom(core.state.messages.container_status(container))
             if request.verbose:
                 answer.info.update(messages.container_info(container))
         return answer.SerializeToString(deterministic=True)

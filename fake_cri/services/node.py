@@ -34,11 +34,13 @@ class NodeHandlers:
                     pb.RuntimeCondition(type="NetworkReady", status=True),
                 ]
             ),
-            runtime_handlers=[
-                pb.RuntimeHandler(name=name, features=pb.RuntimeHandlerFeatures()) for name in runtime.handlers
-            ],
-            features=pb.RuntimeFeatures(supplemental_groups_policy=True),
         )
+        omits = self._core.profile.status.omits
+        if "runtime_handlers" not in omits:
+            for name in runtime.handlers:
+                answer.runtime_handlers.add(name=name, features=pb.RuntimeHandlerFeatures())
+        if "features" not in omits:
+            answer.features.supplemental_groups_policy = True
         if request.verbose:
             config = {"cgroupDriver": runtime.cgroup_driver, "podCIDR": self._pod_cidr, "fake": True}
             answer.info["config"] = json.dumps(config, separators=(",", ":"), sort_keys=True)

@@ -46,13 +46,14 @@ class SandboxHandlers:
         sandbox = core.state.find_sandbox(request.pod_sandbox_id, unknown=core.profile.errors.unknown_id_status)
         answer = pb.PodSandboxStatusResponse()
         if sandbox is not None:
-            keeps_ip = core.profile.lifecycle.keeps_ip_after_stop
-            answer.status.CopyFrom(messages.sandbox_status(sandbox, keeps_ip=keeps_ip))
+            answer.status.CopyFrom(core.state.messages.sandbox_status(sandbox))
             if request.verbose:
                 answer.info.update(messages.sandbox_info(sandbox))
             if core.profile.status.containers_statuses:
                 containers = core.events.containers_of(sandbox)
-                answer.containers_statuses.extend(messages.container_status(container) for container in containers)
+                answer.containers_statuses.extend(
+                    core.state.messages.container_status(container) for container in containers
+                )
             if core.profile.status.timestamp:
                 answer.timestamp = core.clock.now()
         return answer.SerializeToString(deterministic=True)
