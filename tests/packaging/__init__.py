@@ -1,0 +1,1 @@
+"""What is built and installed. Slow, and kept out of `make test`."""
