@@ -6,6 +6,7 @@ kuberuntime_sandbox.go, kuberuntime_manager.go) of Kubernetes 1.36.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from typing import Final
 
@@ -86,7 +87,7 @@ def to_pod(
 
 
 def to_sandbox_status(status: cri.PodSandboxStatus) -> SandboxStatus:
-    """A sandbox's status; its IPs are none on the host network."""
+    """A sandbox's status."""
     return SandboxStatus(
         id=status.id,
         state=sandbox_state(status.state),
@@ -97,9 +98,19 @@ def to_sandbox_status(status: cri.PodSandboxStatus) -> SandboxStatus:
 
 
 def _pod_ips(status: cri.PodSandboxStatus) -> tuple[str, ...]:
-    if status.linux.namespaces.options.network == cri.NODE or not status.network.ip:
-        return ()
-    return (status.network.ip, *(extra.ip for extra in status.network.additional_ips))
+    """As `determinePodSandboxIPs` does: one that cannot be parsed takes all with it; on the host network there are none
+    because the runtime names none."""
+    ips = [ip for ip in (status.network.ip,) if ip]
+    ips += [extra.ip for extra in status.network.additional_ips]
+    return tuple(ips) if all(map(_is_ip, ips)) else ()
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def to_container_status(status: cri.ContainerStatus) -> ContainerStatus:
