@@ -16,6 +16,7 @@ from pleg.pods import (
     Container,
     ContainerEvent,
     ContainerEventType,
+    ContainerState,
     ContainerStatus,
     Pod,
     PodStatus,
@@ -114,18 +115,24 @@ def _is_ip(text: str) -> bool:
 
 
 def to_container_status(status: cri.ContainerStatus) -> ContainerStatus:
-    """A container's status; name and restart count from the kubelet's label and annotation."""
+    """A container's status; name and restart count from the kubelet's label and annotation.
+
+    When it started is kept of one that is not CREATED, how it ended of one that is EXITED, as `toKubeContainerStatus`
+    does: a runtime may say more than that.
+    """
     restarts = status.annotations.get(RESTART_COUNT_ANNOTATION, "")
+    state = container_state(status.state)
+    ended = state is ContainerState.EXITED
     return ContainerStatus(
         id=status.id,
         name=status.labels.get(CONTAINER_NAME_LABEL, "") or status.metadata.name,
-        state=container_state(status.state),
+        state=state,
         created_at=status.created_at,
-        started_at=status.started_at,
-        finished_at=status.finished_at,
-        exit_code=status.exit_code,
-        reason=status.reason,
-        message=status.message,
+        started_at=0 if state is ContainerState.CREATED else status.started_at,
+        finished_at=status.finished_at if ended else 0,
+        exit_code=status.exit_code if ended else 0,
+        reason=status.reason if ended else "",
+        message=status.message if ended else "",
         image=status.image.image,
         image_ref=status.image_ref,
         attempt=status.metadata.attempt,
