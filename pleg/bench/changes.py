@@ -174,7 +174,7 @@ def _unseen(change: Change, seen: dict[EventType, list[int]], watch: Watch) -> t
     newer = [at for times in seen.values() for at in times if at >= change.at - _SLACK]
     if newer:
         return Outcome.COALESCED, "a newer change of the same container was seen in the same look"
-    if not seen and watch.pleg != "evented":
+    if not any(seen.values()) and watch.pleg != "evented":
         return Outcome.COALESCED, "it came and went between two looks"
     return Outcome.UNEXPLAINED, "no event of its own, and none after it"
 
