@@ -224,10 +224,10 @@ class RuntimeClient:
             raise
 
     async def runtime_status(self) -> tuple[RuntimeCondition, ...]:
-        """The runtime's conditions, RuntimeReady and NetworkReady among them."""
+        """The runtime's conditions, RuntimeReady and NetworkReady among them: fewer than two are an error."""
         _, response = await self._call("Status", cri.StatusRequest(), cri.StatusResponse.FromString)
-        if not response.HasField("status"):
-            raise convert.MalformedAnswer("status is nil")
+        if len(response.status.conditions) < 2:
+            raise convert.MalformedAnswer("RuntimeReady or NetworkReady condition are not set")
         return tuple(RuntimeCondition(c.type, c.status, c.reason, c.message) for c in response.status.conditions)
 
     # --- events ----------------------------------------------------------------------------------------------
