@@ -1,0 +1,1 @@
+"""Tests of a node over a fake runtime by real gRPC."""
