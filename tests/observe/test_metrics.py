@@ -11,7 +11,9 @@ from pleg.observe.metrics import Metrics, operation_type
 from pleg.pods import Call, ContainerState, EventType, PodLifecycleEvent
 
 #: The labels of pkg/kubelet/kuberuntime/instrumented_services.go, Kubernetes 1.37.
-KUBELETS = """version status create_container start_container stop_container remove_container list_containers container_status
+KUBELETS = """\
+version status create_container start_container stop_container remove_container list_containers
+container_status
 update_container reopen_container_log exec_sync exec attach run_podsandbox stop_podsandbox remove_podsandbox
 podsandbox_status list_podsandbox container_stats list_container_stats podsandbox_stats list_podsandbox_stats
 port_forward update_podsandbox_resources update_runtime_config list_images image_status pull_image remove_image
