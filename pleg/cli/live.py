@@ -68,18 +68,22 @@ class LiveView(Hooks):
         self._containers: Counter[ContainerState] = Counter()
         self._relists: deque[int] = deque(maxlen=_RELISTS)
 
-    def text(self, *, design: str, cached: int) -> str:
-        """The status line."""
-        parts = [
-            design,
-            f"{self._pods or cached} pods",
-            f"{self._containers[ContainerState.RUNNING]} running containers",
-        ]
+    def text(self, *, design: str, cached: int, waiting: str = "") -> str:
+        """The status line, what matters most first: a narrow terminal cuts it off.
+
+        `cached` is how many pods the cache holds, `waiting` what the node is waiting for.
+        """
+        parts = [design]
+        if self.ready is not None:
+            parts.append("Ready" if self.ready else "NotReady")
+        parts += [f"{self._pods or cached} pods", f"{self._containers[ContainerState.RUNNING]} containers"]
         if self._relists:
             parts.append(f"relist {_short(self._relists[-1])} (max {_short(max(self._relists))})")
         parts.append(f"{self.events} events")
-        if self.ready is not None:
-            parts.append("Ready" if self.ready else f"NotReady: {self._why}")
+        if waiting:
+            parts.append(waiting)
+        if self.ready is False:
+            parts.append(self._why)
         return "  ".join(parts)
 
     def running_pods(self, count: int, *, relative: bool = False) -> None:

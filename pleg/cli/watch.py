@@ -162,7 +162,7 @@ async def _watch(run: _Run, listening: socket.socket | None, fd: int | None) -> 
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_obey_signals, run, kubelet, stop)
-            tasks.start_soon(_show_status, run, kubelet, live)
+            tasks.start_soon(_show_status, run, kubelet, live, in_flight)
             tasks.start_soon(kubelet.run)
             with anyio.move_on_after(seconds(job.duration) if job.duration is not None else None):
                 await stop.wait()
@@ -185,9 +185,12 @@ def _announce(run: _Run, listening: socket.socket) -> None:
     run.say(f"serving {url(listening)}")
 
 
-async def _show_status(run: _Run, kubelet: Kubelet, live: LiveView) -> None:
+async def _show_status(run: _Run, kubelet: Kubelet, live: LiveView, in_flight: InFlight) -> None:
     while run.console.live:
-        text = live.text(design=run.job.settings.pleg, cached=len(kubelet.cache))
+        now, waiting = run.clock.now(), ""
+        if blocking := in_flight.blocking(now):
+            waiting = f"waiting {(now - blocking[0].since) // SECOND}s for {blocking[0].rpc}"
+        text = live.text(design=run.job.settings.pleg, cached=len(kubelet.cache), waiting=waiting)
         run.console.status(text, alarming=live.ready is False)
         await anyio.sleep(seconds(_STATUS_PERIOD))
 

@@ -69,7 +69,7 @@ def test_where_there_is_no_terminal_there_are_only_lines(environment: dict[str, 
 
 def test_the_numbers_of_the_status_line() -> None:
     live = LiveView()
-    assert live.text(design="polling", cached=2) == "polling  2 pods  0 running containers  0 events"
+    assert live.text(design="polling", cached=2) == "polling  2 pods  0 containers  0 events"
     live.running_pods(110)
     live.running_containers(ContainerState.RUNNING, 219)
     live.running_containers(ContainerState.RUNNING, 1, relative=True)
@@ -78,9 +78,15 @@ def test_the_numbers_of_the_status_line() -> None:
     live.relist_ended(3_149 * MICROSECOND, None)
     live.event_read(PodLifecycleEvent("u", EventType.CONTAINER_DIED, "c"), "default", "web")
     live.node_condition("Ready", "True", "KubeletReady", "kubelet is posting ready status", True)
-    assert live.text(design="generic", cached=110) == (
-        "generic  110 pods  220 running containers  relist 3.1ms (max 35ms)  1 events  Ready"
-    )
-    live.node_condition("Ready", "False", "KubeletNotReady", "PLEG is not healthy: ...", True)
+    numbers = "110 pods  220 containers  relist 3.1ms (max 35ms)  1 events"
+    assert live.text(design="generic", cached=110) == f"generic  Ready  {numbers}"
+
+
+def test_what_is_wrong_and_what_is_waited_for() -> None:
+    live = LiveView()
     live.relist_ended(2 * SECOND + 130 * MILLISECOND, None)
-    assert live.text(design="generic", cached=110).endswith("(max 2.13s)  1 events  NotReady: PLEG is not healthy: ...")
+    live.node_condition("Ready", "False", "KubeletNotReady", "PLEG is not healthy: ...", True)
+    assert live.text(design="hinted", cached=0, waiting="waiting 7s for ListContainers") == (
+        "hinted  NotReady  0 pods  0 containers  relist 2.13s (max 2.13s)  0 events  "
+        "waiting 7s for ListContainers  PLEG is not healthy: ..."
+    )
