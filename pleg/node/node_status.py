@@ -79,7 +79,7 @@ class NodeStatus:
         changed = before is None or before.status != status
         since = now if before is None or changed else before.last_transition
         self._ready = NodeCondition("Ready", status, reason, message, now, since)
-        if changed and status == "False":
+        if changed and before is not None and status == "False":
             self._hooks.log(
                 "I",
                 "setters.go",

@@ -40,7 +40,7 @@ class RuntimeState:
         self._health_checks = tuple(health_checks)
         self._last_sync: int | None = None
         self._runtime_error: str | None = None
-        self._network_error: str | None = "container runtime network not ready: network state unknown"
+        self._network_error: str | None = "network state unknown"
 
     async def run(self) -> None:
         """Poll Status. Until cancelled."""

@@ -53,6 +53,8 @@ class Log(Hooks):
         self.discarded: list[tuple[int, PodLifecycleEvent]] = []
         self.sent: list[tuple[int, PodLifecycleEvent]] = []
         self.received: list[tuple[int, ContainerEvent]] = []
+        #: Pods of which the cache refused a write as older than its entry.
+        self.refused: set[str] = set()
         #: Start, end (monotonic ns) and outcome of each global relist.
         self.relists: list[tuple[int, int, Exception | None]] = []
         self._relist_started = 0
@@ -62,6 +64,10 @@ class Log(Hooks):
 
     def relist_ended(self, duration: int, error: Exception | None) -> None:
         self.relists.append((self._relist_started, self._clock.monotonic(), error))
+
+    def cache_set(self, uid: str, accepted: bool) -> None:
+        if not accepted:
+            self.refused.add(uid)
 
     def event_sent(self, event: PodLifecycleEvent) -> None:
         self.sent.append((self._clock.now(), event))

@@ -78,10 +78,18 @@ def ghost_between_relists(run: Simulation, difference: Difference) -> bool:
     )
 
 
-#: What the facts predict, by design and runtime.
-DEVIATIONS: Final[dict[tuple[Pleg, str], Callable[[Simulation, Difference], bool]]] = {
-    ("evented", "containerd-1.7"): ghost_between_relists,
-    ("evented", "cri-o"): ghost_between_relists,
+def ghost_of_a_refused_write(run: Simulation, difference: Difference) -> bool:
+    """3.5 with 3.7 row 7: events overtook the inspection, so the record was never made, and the end is not told."""
+    lives = [change for change in run.journal if change.uid == difference.uid]
+    return lives[-1].new is None and difference.uid in run.log.refused
+
+
+Deviation = Callable[[Simulation, Difference], bool]
+
+#: What the facts predict, by design and runtime: where the end of a sandbox is not told, evented keeps ghosts.
+DEVIATIONS: Final[dict[tuple[Pleg, str], tuple[Deviation, ...]]] = {
+    ("evented", "containerd-1.7"): (ghost_between_relists, ghost_of_a_refused_write),
+    ("evented", "cri-o"): (ghost_between_relists, ghost_of_a_refused_write),
 }
 
 
@@ -90,8 +98,8 @@ async def churn_then_quiet(pleg: Pleg, runtime: str, seed: int) -> Simulation:
         await anyio.sleep(60)
         await run.quiet_down()
         await wait_until_settled(run)
-        predicted = DEVIATIONS.get((pleg, runtime))
-        unexpected = [d for d in run.differences() if predicted is None or not predicted(run, d)]
+        predicted = DEVIATIONS.get((pleg, runtime), ())
+        unexpected = [d for d in run.differences() if not any(deviation(run, d) for deviation in predicted)]
         assert not unexpected, "\n".join(map(str, unexpected))
         return run
 
@@ -140,6 +148,25 @@ def test_evented_keeps_ghosts_where_the_end_of_a_sandbox_is_not_told(runtime: st
 
 def test_evented_keeps_no_ghost_where_it_is_told() -> None:
     assert run_virtual(born_and_gone_between_relists, "containerd-2.4") == ([], [])
+
+
+async def ended_during_its_first_inspection(pleg: Pleg) -> list[Difference]:
+    """The runtime's events tell of a pod's end while the first relist still inspects it."""
+    slow = ["PodSandboxStatus: 1*latency(200ms)->off"]
+    plan = Plan(settings=Settings(pleg=pleg), runtime="containerd-1.7", pods=1, churn=0, faults=slow)
+    async with simulate(plan) as run:
+        await anyio.sleep(0.1)
+        (pod,) = run.workload._pods.values()
+        for _ in run.workload._go(pod):
+            await anyio.sleep(0.02)
+        await anyio.sleep(400)
+        assert bool(run.log.refused) is (pleg == "evented")
+        return run.differences()
+
+
+def test_evented_keeps_a_ghost_whose_first_inspection_was_overtaken() -> None:
+    assert run_virtual(ended_during_its_first_inspection, "evented")
+    assert not run_virtual(ended_during_its_first_inspection, "hinted")
 
 
 async def transitions(pleg: Pleg, runtime: str) -> tuple[int, int]:
