@@ -53,7 +53,10 @@ class _JumpingSelector(selectors.BaseSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Begins at 0 s and counts in integer nanoseconds."""
+    """Begins at 0 s and counts in integer nanoseconds.
+
+    Timers are floats of seconds: they go off to the nanosecond for the first 24 days, after that to a few.
+    """
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
