@@ -151,9 +151,9 @@ class GenericPleg:
     async def _serve(self, uid: str, requested: int) -> None:
         if self._relist_time is not None and requested <= self._relist_time:
             return  # the global relist has looked at this pod since
-        begin = self._clock.monotonic()
         error: Exception | None = None
         async with self._lock:
+            begin = self._clock.monotonic()
             try:
                 pod = await self._one_pod_client.get_pod(uid)
             except (*RUNTIME_ERRORS, PodNotFound) as caught:
