@@ -168,7 +168,11 @@ class ScriptedRuntime:
     # --- what goes wrong -------------------------------------------------------------------------------------
 
     def fail(self, where: str, code: Code = Code.UNKNOWN, message: str = "broken", times: int | None = None) -> None:
-        """Let calls of an rpc fail, or of an rpc for one id (``ContainerStatus/c1``), `times` times or for ever."""
+        """Let calls of an rpc fail, `times` times or for ever.
+
+        Or those for one id (``ContainerStatus/c1``), for one pod (``ListContainers/uid``), for all of them
+        (``ListContainers/all``).
+        """
         self.faults[where] = Fault(error=CriError(code, message), times=times)
 
     def answer(self, where: str, answer: bytes | Message, times: int | None = None) -> None:
@@ -246,7 +250,8 @@ class ScriptedRuntime:
         return fault
 
     def _fault(self, call: Call) -> Fault | None:
-        for name in (_name(call), f"{call.rpc}/{call.id}", call.rpc):
+        whole = f"{call.rpc}/all" if "List" in call.rpc and not call.uid else ""
+        for name in (whole, _name(call), call.rpc):
             fault = self.faults.get(name)
             if fault is not None and fault.times != 0:
                 return fault

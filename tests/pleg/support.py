@@ -161,11 +161,16 @@ class Bench:
     @asynccontextmanager
     async def running(self, *runs: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[TaskGroup]:
         """Run generators (generic if none is named) in the background."""
-        async with anyio.create_task_group() as tasks:
-            for run in runs or (self.generic.run,):
-                tasks.start_soon(run)
-            yield tasks
-            tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                for run in runs or (self.generic.run,):
+                    tasks.start_soon(run)
+                yield tasks
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            if len(group.exceptions) == 1:  # show a failed assertion as it is
+                raise group.exceptions[0] from None
+            raise
 
 
 class EventedBench(Bench):
