@@ -19,15 +19,15 @@ ifneq ($(shell test -x $(BIN)/python && test ! -e $(VENV)/.unfinished && cat $(V
 ANEW := anew
 endif
 
-.PHONY: demo test lint types contracts check packaging peers lock wheel clean help anew
+.PHONY: demo test lint types contracts check packaging docs peers lock wheel clean help anew
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.runtime $(GENERATED) ## polling, relisting, events and hints side by side, then a hung list
 	@$(BIN)/pleg demo
 
-test: $(VENV)/.dev $(GENERATED) ## the test suite, without the peers and the packaging
-	@$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/packaging
+test: $(VENV)/.dev $(GENERATED) ## the test suite, without what takes long: peers, packaging, docs
+	@$(BIN)/python -m pytest --ignore=tests/peers --ignore=tests/packaging --ignore=tests/docs
 
 lint: $(VENV)/.dev $(GENERATED) ## ruff: style and format
 	@$(BIN)/ruff check .
@@ -43,6 +43,9 @@ check: test lint types contracts ## all of the above
 
 packaging: $(VENV)/.dev $(GENERATED) ## the wheel and the set-up, each tried in a fresh directory
 	@$(BIN)/python -m pytest tests/packaging
+
+docs: $(VENV)/.dev $(GENERATED) ## every command of the README, in real time
+	@$(BIN)/python -m pytest tests/docs
 
 peers: $(VENV)/.dev $(GENERATED) ## install and build the peers (root, Debian), then test against them
 	@.ci/peers
