@@ -6,13 +6,15 @@ Plain, because rich alone would take longer to import than a help text may take 
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cri import __version__
 from pleg.cli import COMMANDS
+
+_CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
 
 
 class Command(TyperCommand):
@@ -70,8 +72,8 @@ def command_line(name: str | None = None) -> Any:
     if name is not None:
         module, _, function = COMMANDS[name][0].partition(":")
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        app.command(name, cls=Command)(getattr(importlib.import_module(module), function))
+        app.command(name, cls=Command, context_settings=_CONTEXT)(getattr(importlib.import_module(module), function))
         return typer.main.get_command(app)
-    app = typer.Typer(cls=Commands, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = typer.Typer(cls=Commands, context_settings=_CONTEXT, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback()(_root)
     return typer.main.get_command(app)

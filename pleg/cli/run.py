@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from typing import TYPE_CHECKING, Annotated, Final
@@ -115,22 +116,24 @@ def run(
         stream_lists=stream_lists.value,
     )
     lasting = options.duration("--duration", duration) if duration else None
-    from pleg.cli.guard import refuse_beside_kubelet
-    from pleg.cli.watch import Watch, watch
+    # Whenever it comes, before the loop or after it, Ctrl-C is how this ends.
+    with contextlib.suppress(KeyboardInterrupt):
+        from pleg.cli.guard import refuse_beside_kubelet
+        from pleg.cli.watch import Watch, watch
 
-    job = Watch(
-        transport=_transport(runtime_endpoint),
-        endpoint=runtime_endpoint,
-        settings=settings,
-        seed=seed,
-        verbosity=verbosity,
-        duration=lasting,
-        address=_address(http),
-        events=events,
-    )
-    if settings.pleg in ("evented", "hinted") and not share_events:
-        refuse_beside_kubelet(kubelet_healthz, design=settings.pleg)
-    watch(job)
+        job = Watch(
+            transport=_transport(runtime_endpoint),
+            endpoint=runtime_endpoint,
+            settings=settings,
+            seed=seed,
+            verbosity=verbosity,
+            duration=lasting,
+            address=_address(http),
+            events=events,
+        )
+        if settings.pleg in ("evented", "hinted") and not share_events:
+            refuse_beside_kubelet(kubelet_healthz, design=settings.pleg)
+        watch(job)
 
 
 def _transport(endpoint: str) -> Transport:

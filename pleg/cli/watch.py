@@ -75,7 +75,7 @@ def watch(job: Watch) -> None:
     """Run until stopped, or for the job's duration. Raises CliError."""
     listening = _listen(job.address)
     with _events_fd(job.events) as fd:
-        run = _Run(job, Console(sys.stderr.fileno()))
+        run = _Run(job, Console(_stderr()))
         began = run.clock.monotonic()
         try:
             # A second Ctrl-C, while everything closes, only closes it faster.
@@ -111,6 +111,8 @@ def _events_fd(events: str) -> Iterator[int | None]:
         yield None
         return
     if events == "-":
+        if sys.stdout is None:
+            raise CliError("cannot write events to standard output: it is closed")
         yield sys.stdout.fileno()
         return
     try:
@@ -121,6 +123,11 @@ def _events_fd(events: str) -> Iterator[int | None]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _stderr() -> int:
+    # Where it was closed from the start, number 2 may by now be any other file.
+    return os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else sys.stderr.fileno()
 
 
 def _listen(address: tuple[str, int] | None) -> socket.socket | None:
