@@ -1,0 +1,123 @@
+"""The generic PLEG under random changes and faults: when they end, one relist later its cache is the runtime's state,
+and the events of each container are a path of the state table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import anyio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cri.clock import MILLISECOND, SECOND, seconds
+from cri.virtual_time import run_virtual
+from pleg.lifecycle import CONTAINER_STATE, SANDBOX_STATE, PlegState
+from pleg.pods import ContainerState, SandboxState
+from tests.pleg.paths import follow_all
+from tests.pleg.scripted_runtime import ScriptedRuntime
+from tests.pleg.support import Bench
+
+UIDS = ("a", "b", "c")
+CONTAINERS = tuple(f"{uid}{number}" for uid in UIDS for number in range(3))
+SANDBOXES = tuple(f"s{uid}{number}" for uid in UIDS for number in range(2))
+
+step = st.one_of(
+    st.tuples(st.just("container"), st.sampled_from(CONTAINERS), st.sampled_from(["running", "exited"])),
+    st.tuples(st.just("container"), st.sampled_from(CONTAINERS), st.sampled_from(["created", "unknown"])),
+    st.tuples(st.just("sandbox"), st.sampled_from(SANDBOXES), st.sampled_from(["ready", "notready"])),
+    st.tuples(st.just("remove"), st.sampled_from(CONTAINERS + SANDBOXES), st.just("")),
+    st.tuples(st.just("relist"), st.sampled_from(UIDS), st.just("")),
+    st.tuples(st.just("reinspect"), st.sampled_from(UIDS), st.just("")),
+    st.tuples(st.just("fail"), st.sampled_from(["ListPodSandbox", "ListContainers"]), st.just("")),
+    st.tuples(st.just("fail one"), st.sampled_from(CONTAINERS + SANDBOXES), st.just("")),
+    st.tuples(st.just("heal"), st.just(""), st.just("")),
+    st.tuples(st.just("drain"), st.just(""), st.just("")),
+)
+pauses = st.sampled_from([0, 1, 2, 3, 5, 300, 1100])
+
+
+@given(
+    st.lists(st.tuples(step, pauses), max_size=40),
+    st.booleans(),
+    st.sampled_from([3, 1000]),
+    st.integers(0, 3),
+)
+@settings(max_examples=120, deadline=None)
+def test_when_faults_end_the_cache_is_the_runtime_and_events_are_paths(
+    steps: list[tuple[tuple[str, str, str], int]], strange: bool, capacity: int, seed: int
+) -> None:
+    run_virtual(_run, steps, strange, capacity, seed)
+
+
+async def _run(steps: list[tuple[tuple[str, str, str], int]], strange: bool, capacity: int, seed: int) -> None:
+    bench = Bench(capacity=capacity, seed=seed)
+    async with bench.running():
+        for (what, name, state), pause in steps:
+            _take(bench, what, name, state, strange)
+            await anyio.sleep(seconds(pause * MILLISECOND))
+        bench.runtime.heal()
+        await anyio.sleep(seconds(2 * SECOND))
+        _compare(bench)
+        seen = [(hook, args[0]) for _, hook, args, _ in bench.hooks.seen if hook in ("event_sent", "event_discarded")]
+        paths = follow_all(seen, strange=strange)
+        now = {(c.labels["io.kubernetes.pod.uid"], c.id): c.state for c in bench.runtime.containers.values()}
+        for (uid, id_), path in paths.items():
+            if id_.startswith("s"):
+                sandbox = bench.runtime.sandboxes.get(id_)
+                actual = PlegState.NON_EXISTENT if sandbox is None else SANDBOX_STATE[SandboxState(sandbox.state)]
+            else:
+                state_now = now.get((uid, id_))
+                actual = PlegState.NON_EXISTENT if state_now is None else CONTAINER_STATE[ContainerState(state_now)]
+            assert actual in path.states, "the last event does not lead to where the container is"
+
+
+def _take(bench: Bench, what: str, name: str, state: str, strange: bool) -> None:
+    runtime = bench.runtime
+    match what:
+        case "container":
+            fresh = name not in runtime.containers
+            if (state == "unknown" and not strange) or (state == "created" and not (fresh or strange)):
+                return
+            runtime.container(name, name[0], state)
+        case "sandbox":
+            runtime.sandbox(name, name[1], state)
+        case "remove":
+            runtime.remove(name)
+        case "relist":
+            bench.generic.request_relist(name)
+        case "reinspect":
+            bench.generic.request_reinspect(name)
+        case "fail":
+            runtime.fail(name)
+        case "fail one":
+            runtime.fail(f"{'PodSandboxStatus' if name.startswith('s') else 'ContainerStatus'}/{name}")
+        case "heal":
+            runtime.heal()
+        case "drain":
+            bench.events()
+
+
+def _compare(bench: Bench) -> None:
+    runtime = bench.runtime
+    cached: dict[str, Any] = {}
+    for uid, entry in bench.cache.entries():
+        assert entry.error is None
+        assert entry.status is not None
+        members = {c.id: int(c.state) for c in entry.status.containers}
+        cached[uid] = members | {s.id: int(s.state) for s in entry.status.sandboxes}
+    assert cached == _truth(runtime)
+    counts = Counter(ContainerState(c.state) for c in runtime.containers.values())
+    last = dict(bench.hooks.of("running_containers"))
+    assert all(last[state] == count for state, count in counts.items())
+    ready = {s.metadata.uid for s in runtime.sandboxes.values() if s.state == 0}
+    assert bench.hooks.of("running_pods")[-1] == len(ready)
+
+
+def _truth(runtime: ScriptedRuntime) -> dict[str, Any]:
+    truth: dict[str, Any] = {}
+    for container in runtime.containers.values():
+        truth.setdefault(container.labels["io.kubernetes.pod.uid"], {})[container.id] = container.state
+    for sandbox in runtime.sandboxes.values():
+        truth.setdefault(sandbox.metadata.uid, {})[sandbox.id] = sandbox.state
+    return truth
