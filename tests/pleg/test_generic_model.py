@@ -61,14 +61,9 @@ async def _run(steps: list[tuple[tuple[str, str, str], int]], strange: bool, cap
         _compare(bench)
         seen = [(hook, args[0]) for _, hook, args, _ in bench.hooks.seen if hook in ("event_sent", "event_discarded")]
         paths = follow_all(seen, strange=strange)
-        now = {(c.labels["io.kubernetes.pod.uid"], c.id): c.state for c in bench.runtime.containers.values()}
+        truth = _truth(bench.runtime)
         for (uid, id_), path in paths.items():
-            if id_.startswith("s"):
-                sandbox = bench.runtime.sandboxes.get(id_)
-                actual = PlegState.NON_EXISTENT if sandbox is None else SANDBOX_STATE[SandboxState(sandbox.state)]
-            else:
-                state_now = now.get((uid, id_))
-                actual = PlegState.NON_EXISTENT if state_now is None else CONTAINER_STATE[ContainerState(state_now)]
+            actual = truth.get(uid, {}).get(id_, PlegState.NON_EXISTENT)
             assert actual in path.states, "the last event does not lead to where the container is"
 
 
@@ -104,8 +99,8 @@ def _compare(bench: Bench) -> None:
     for uid, entry in bench.cache.entries():
         assert entry.error is None
         assert entry.status is not None
-        members = {c.id: int(c.state) for c in entry.status.containers}
-        cached[uid] = members | {s.id: int(s.state) for s in entry.status.sandboxes}
+        members = {c.id: CONTAINER_STATE[c.state] for c in entry.status.containers}
+        cached[uid] = members | {s.id: SANDBOX_STATE[s.state] for s in entry.status.sandboxes}
     assert cached == _truth(runtime)
     counts = Counter(ContainerState(c.state) for c in runtime.containers.values())
     last = dict(bench.hooks.of("running_containers"))
@@ -115,9 +110,12 @@ def _compare(bench: Bench) -> None:
 
 
 def _truth(runtime: ScriptedRuntime) -> dict[str, Any]:
+    """States as a PLEG tells them apart: created to unknown is no change to it, and nothing is inspected for it."""
     truth: dict[str, Any] = {}
     for container in runtime.containers.values():
-        truth.setdefault(container.labels["io.kubernetes.pod.uid"], {})[container.id] = container.state
+        truth.setdefault(container.labels["io.kubernetes.pod.uid"], {})[container.id] = CONTAINER_STATE[
+            ContainerState(container.state)
+        ]
     for sandbox in runtime.sandboxes.values():
-        truth.setdefault(sandbox.metadata.uid, {})[sandbox.id] = sandbox.state
+        truth.setdefault(sandbox.metadata.uid, {})[sandbox.id] = SANDBOX_STATE[SandboxState(sandbox.state)]
     return truth
