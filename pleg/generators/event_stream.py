@@ -15,7 +15,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from cri.clock import seconds
 from pleg.hooks import Hooks
-from pleg.pods import ContainerEvent
+from pleg.pods import ContainerEvent, PodStatus
 from pleg.runtime.client import RuntimeClient
 from pleg.runtime.convert import RUNTIME_ERRORS
 
@@ -58,11 +58,11 @@ class EventStream:
 
     async def run(
         self,
-        process: Callable[[ContainerEvent], None],
+        process: Callable[[ContainerEvent, PodStatus], None],
         ended: Callable[[Exception], Awaitable[None]],
         reconnected: Callable[[], None] | None = None,
     ) -> None:
-        """Hand each event to `process`, from a buffer. Returns when the attempts are used up and the buffer is empty.
+        """Hand each event and the status in it to `process`, through a buffer, until the attempts are used up.
 
         `ended` is awaited after each end of the stream, `reconnected` is called whenever it is up again after a pause.
         """
@@ -70,7 +70,10 @@ class EventStream:
         async with receive, anyio.create_task_group() as tasks:
             tasks.start_soon(self._follow, send, ended, reconnected)
             async for event in receive:
-                process(event)
+                if event.status is None:
+                    self._drop(event)
+                else:
+                    process(event, event.status)
 
     async def _follow(
         self,
@@ -93,6 +96,16 @@ class EventStream:
                 if delay:
                     await anyio.sleep(seconds(delay))
                     delay = min(2 * delay, self.settings.backoff[1])
+
+    def _drop(self, event: ContainerEvent) -> None:
+        """Upstream does not look at an event without the status of its sandbox (k#114371)."""
+        self._hooks.log(
+            "E",
+            "evented.go",
+            "Evented PLEG: received ContainerEventResponse with nil PodSandboxStatus or PodSandboxStatus.Metadata",
+            containerID=event.container_id,
+            containerEventType=str(event.type),
+        )
 
     async def suspend(self) -> None:
         """Close the stream, without counting it as a failure, until `resume`. Returns once it is closed."""

@@ -96,18 +96,9 @@ class EventedPleg:
             next_tick += self._cache_tick
             await anyio.sleep(seconds(max(0, next_tick - self._clock.monotonic())))
 
-    def _process(self, event: ContainerEvent) -> None:
-        if event.status is None:
-            self._hooks.log(
-                "E",
-                SOURCE,
-                "Evented PLEG: received ContainerEventResponse with nil PodSandboxStatus or PodSandboxStatus.Metadata",
-                containerID=event.container_id,
-                containerEventType=str(event.type),
-            )
-            return
-        uid = event.status.uid
-        status = with_kept_ips(self._cache, event.status)
+    def _process(self, event: ContainerEvent, status: PodStatus) -> None:
+        uid = status.uid
+        status = with_kept_ips(self._cache, status)
         self._update_gauges(status)
         self._hooks.container_event_latency(self._clock.now() - event.created_at)
         if event.type is ContainerEventType.DELETED:

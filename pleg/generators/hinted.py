@@ -12,7 +12,7 @@ from cri.clock import Clock
 from pleg.generators.event_stream import EventStream
 from pleg.generators.generic import GenericPleg
 from pleg.hooks import Hooks
-from pleg.pods import ContainerEvent, ContainerEventType
+from pleg.pods import ContainerEvent, ContainerEventType, PodStatus
 
 SOURCE: Final = "evented.go"
 
@@ -45,16 +45,7 @@ class HintWatcher:
                 retries=self._stream.attempts,
             )
 
-    def _process(self, event: ContainerEvent) -> None:
-        if event.status is None:
-            self._hooks.log(
-                "E",
-                SOURCE,
-                "Evented PLEG: received ContainerEventResponse with nil PodSandboxStatus or PodSandboxStatus.Metadata",
-                containerID=event.container_id,
-                containerEventType=str(event.type),
-            )
-            return
+    def _process(self, event: ContainerEvent, status: PodStatus) -> None:
         self._hooks.container_event_latency(self._clock.now() - event.created_at)
         if event.type is ContainerEventType.STOPPED:
-            self._generic.request_relist(event.status.uid)
+            self._generic.request_relist(status.uid)
