@@ -15,7 +15,7 @@ from cri.virtual_time import run_virtual
 from pleg.lifecycle import CONTAINER_STATE, SANDBOX_STATE, PlegState
 from pleg.pods import ContainerState, SandboxState
 from tests.pleg.paths import follow_all
-from tests.pleg.scripted_runtime import ScriptedRuntime
+from tests.pleg.scripted_runtime import STATES, ScriptedRuntime
 from tests.pleg.support import Bench
 
 UIDS = ("a", "b", "c")
@@ -34,6 +34,9 @@ step = st.one_of(
     st.tuples(st.just("heal"), st.just(""), st.just("")),
     st.tuples(st.just("drain"), st.just(""), st.just("")),
 )
+#: CRI numbers in the order of a life: created, running, unknown, exited.
+_ORDER = (0, 1, 3, 2)
+
 pauses = st.sampled_from([0, 1, 2, 3, 5, 300, 1100])
 
 
@@ -53,8 +56,8 @@ def test_when_faults_end_the_cache_is_the_runtime_and_events_are_paths(
 async def _run(steps: list[tuple[tuple[str, str, str], int]], strange: bool, capacity: int, seed: int) -> None:
     bench = Bench(capacity=capacity, seed=seed)
     async with bench.running():
-        for (what, name, state), pause in steps:
-            _take(bench, what, name, state, strange)
+        for serial, ((what, name, state), pause) in enumerate(steps):
+            _take(bench, what, name, state, strange, serial)
             await anyio.sleep(seconds(pause * MILLISECOND))
         bench.runtime.heal()
         await anyio.sleep(seconds(2 * SECOND))
@@ -67,18 +70,13 @@ async def _run(steps: list[tuple[tuple[str, str, str], int]], strange: bool, cap
             assert actual in path.states, "the last event does not lead to where the container is"
 
 
-def _take(bench: Bench, what: str, name: str, state: str, strange: bool) -> None:
+def _take(bench: Bench, what: str, name: str, state: str, strange: bool, serial: int) -> None:
     runtime = bench.runtime
     match what:
-        case "container":
-            fresh = name not in runtime.containers
-            if (state == "unknown" and not strange) or (state == "created" and not (fresh or strange)):
-                return
-            runtime.container(name, name[0], state)
-        case "sandbox":
-            runtime.sandbox(name, name[1], state)
+        case "container" | "sandbox":
+            _change(runtime, name, state, strange, serial)
         case "remove":
-            runtime.remove(name)
+            runtime.remove(*_alive(runtime, name))
         case "relist":
             bench.generic.request_relist(name)
         case "reinspect":
@@ -86,11 +84,30 @@ def _take(bench: Bench, what: str, name: str, state: str, strange: bool) -> None
         case "fail":
             runtime.fail(name)
         case "fail one":
-            runtime.fail(f"{'PodSandboxStatus' if name.startswith('s') else 'ContainerStatus'}/{name}")
+            for id_ in _alive(runtime, name):
+                runtime.fail(f"{'PodSandboxStatus' if name.startswith('s') else 'ContainerStatus'}/{id_}")
         case "heal":
             runtime.heal()
         case "drain":
             bench.events()
+
+
+def _alive(runtime: ScriptedRuntime, name: str) -> list[str]:
+    """The id that this name has now; one that was removed comes back under another id, as in real runtimes."""
+    return [id_ for id_ in (*runtime.containers, *runtime.sandboxes) if id_.startswith(f"{name}-")]
+
+
+def _change(runtime: ScriptedRuntime, name: str, state: str, strange: bool, serial: int) -> None:
+    """Forwards only: no runtime lets a container that ended run again."""
+    alive = _alive(runtime, name)
+    id_ = alive[0] if alive else f"{name}-{serial}"
+    if name.startswith("s"):
+        if not alive or state == "notready":
+            runtime.sandbox(id_, name[1], state)
+    elif state != "unknown" or strange:
+        before = runtime.containers[id_].state if alive else -1
+        if _ORDER.index(STATES[state]) > (_ORDER.index(before) if alive else -1):
+            runtime.container(id_, name[0], state)
 
 
 def _compare(bench: Bench) -> None:
