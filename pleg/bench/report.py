@@ -62,6 +62,10 @@ def closing_relist(rows: Iterable[Row]) -> list[str]:
             lines += [f"  {difference}" for difference in row.differences[:_SHOWN]]
             if len(row.differences) > _SHOWN:
                 lines.append(f"  and {len(row.differences) - _SHOWN} more")
+            if any(difference.runtime is None for difference in row.differences):
+                lines.append(
+                    "  (a container's DELETED does not touch the cache, only its sandbox's deletes the pod's entry)"
+                )
             lines.append(f"evented, after it: {_differences(len(row.after_relist))}")
             return lines
     return []

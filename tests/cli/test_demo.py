@@ -1,0 +1,47 @@
+"""`pleg demo`, made small: figures for machines, refusals of what makes no sense."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLEG = Path(sys.executable).parent / "pleg"
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([PLEG, "demo", *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_two_designs_small_and_for_a_machine() -> None:
+    small = ("--pleg", "hinted,generic", "--pods", "3", "--churn", "5", "--window", "1s", "--json")
+    done = demo(*small)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert [design["pleg"] for design in figures["designs"]] == ["generic", "hinted"]
+    for design in figures["designs"]:
+        assert design["outcomes"]["unexplained"] == 0
+        assert design["differences"] == []
+        assert design["rpcs_per_second"] > 1
+    texts = [entry["text"] for entry in figures["hung_list"]]
+    assert any("Ready False (KubeletNotReady): PLEG is not healthy" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--pleg", "psychic"], "'psychic' is none of polling, generic, evented, hinted"),
+        (["--window", "soon"], "'soon' is no duration"),
+        (["--window", "0s"], "must be more than 0s"),
+        (["--runtime", "rkt"], "rkt"),
+        (["--pods", "0"], "--pods"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(arguments: list[str], words: str) -> None:
+    done = demo(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
