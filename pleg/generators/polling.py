@@ -8,6 +8,7 @@ health check.
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import anyio
 from anyio.abc import TaskGroup
@@ -47,7 +48,8 @@ class PollingWorkers:
         self._hooks = hooks
         self._rng = rng
         self._period = period
-        self._polled: set[str] = set()
+        # Each worker's pod as it last saw it; None before its first look.
+        self._records: dict[str, Pod | None] = {}
 
     async def run(self) -> None:
         """Look for new pods each period. Until cancelled."""
@@ -64,25 +66,24 @@ class PollingWorkers:
             self._hooks.log("E", "polling", "Unable to list pods", err=error)
             return
         self._cache.update_time(listed_at)
-        for uid in sorted(inventory.pods.keys() - self._polled):
-            self._polled.add(uid)
+        self._report_running(inventory)
+        for uid in sorted(inventory.pods.keys() - self._records.keys()):
+            self._records[uid] = None
             tasks.start_soon(self._work, uid, round(self._rng.random() * self._period))
 
     async def _work(self, uid: str, phase: int) -> None:
         await anyio.sleep(seconds(phase))
-        record: Pod | None = None
         while True:
             try:
-                record = await self._poll(uid, record)
+                await self._poll(uid)
             except PodNotFound:
                 break
             await anyio.sleep(seconds(self._period))
         self._cache.delete(uid)
-        self._send(uid, record, None)
-        self._polled.discard(uid)
+        self._send(uid, self._records.pop(uid), None)
 
-    async def _poll(self, uid: str, record: Pod | None) -> Pod | None:
-        """Look at one pod; its new record. A failure is cached and leaves the record as it was."""
+    async def _poll(self, uid: str) -> None:
+        """Look at one pod. A failure is cached and leaves its record as it was."""
         asked_at = self._clock.now()
         try:
             pod = await self._client.get_pod(uid)
@@ -90,12 +91,19 @@ class PollingWorkers:
         except RUNTIME_ERRORS as error:
             self._hooks.pod_inspected(uid, error)
             self._hooks.cache_set(uid, self._cache.set(uid, None, error, asked_at))
-            return record
+            return
         self._hooks.pod_inspected(uid, None)
         status = with_kept_ips(self._cache, status)
         self._hooks.cache_set(uid, self._cache.set(uid, status, None, pod.timestamp))
-        self._send(uid, record, pod)
-        return pod
+        old, self._records[uid] = self._records[uid], pod
+        self._send(uid, old, pod)
+
+    def _report_running(self, inventory: Inventory) -> None:
+        """As the workers last saw the containers; no list of this design shows all of them."""
+        states = Counter(c.state for pod in self._records.values() if pod is not None for c in pod.containers)
+        for state, count in sorted(states.items()):
+            self._hooks.running_containers(state, count)
+        self._hooks.running_pods(inventory.running_pods)
 
     def _send(self, uid: str, old: Pod | None, new: Pod | None) -> None:
         for event in compute_events(uid, old, new):

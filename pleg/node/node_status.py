@@ -12,7 +12,7 @@ from typing import Final
 
 import anyio
 
-from cri.clock import MILLISECOND, SECOND, Clock, seconds
+from cri.clock import MILLISECOND, SECOND, Clock, rfc3339, seconds
 from pleg.hooks import Hooks
 from pleg.node.runtime_state import aggregate
 
@@ -85,6 +85,18 @@ class NodeStatus:
                 "setters.go",
                 "Node became not ready",
                 node=self._node_name,
-                condition=f"type:Ready status:{status} reason:{reason} message:{message}",
+                condition={
+                    "type": "Ready",
+                    "status": status,
+                    "lastHeartbeatTime": _v1_time(now),
+                    "lastTransitionTime": _v1_time(since),
+                    "reason": reason,
+                    "message": message,
+                },
             )
         self._hooks.node_condition("Ready", status, reason, message, changed)
+
+
+def _v1_time(unix_ns: int) -> str:
+    """As metav1.Time is serialized: whole seconds."""
+    return f"{rfc3339(unix_ns)[:19]}Z"

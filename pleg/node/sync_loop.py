@@ -19,7 +19,7 @@ from pleg.hooks import Hooks
 from pleg.node.pod_workers import PodWorkers
 from pleg.node.runtime_state import aggregate
 from pleg.node.ticker import Ticker
-from pleg.pods import EventType, PodLifecycleEvent
+from pleg.pods import EventType
 
 SOURCE: Final = "kubelet.go"
 
@@ -125,7 +125,7 @@ class SyncLoop:
             "SyncLoop (PLEG): event for pod",
             v=2,
             pod=f"{namespace}/{name}",
-            event=_text(event),
+            event={"ID": event.uid, "Type": event.type.value, "Data": event.data},
         )
         self._workers.update_pod(event.uid, namespace, name)
 
@@ -145,8 +145,3 @@ class SyncLoop:
     async def _handle_housekeeping(self) -> None:
         self._housekeeping_ticker.take()
         await self._housekeeping()
-
-
-def _text(event: PodLifecycleEvent) -> str:
-    """As Go's %+v prints it."""
-    return f"{{ID:{event.uid} Type:{event.type} Data:{event.data or '<nil>'}}}"
