@@ -79,28 +79,52 @@ def bound(address: Address, bind: Callable[[str], int]) -> Iterator[Address]:
             raise ListenError(f"cannot listen on {address}: the port is taken, choose another one") from None
         yield Address(None, address.host, port)
         return
-    _make_room(address.path)
-    umask = os.umask(0o177)
-    try:
-        bind(address.target)
-        made = address.path.stat()
-    except (RuntimeError, OSError):
-        raise ListenError(f"cannot create the socket {address.path}: check that its folder can be written") from None
-    finally:
-        os.umask(umask)
+    made = _bind(address.path, bind)
     try:
         yield address
     finally:
         with suppress(OSError):
-            left = address.path.lstat()
-            if (left.st_dev, left.st_ino) == (made.st_dev, made.st_ino):
+            if _identity(address.path) == made:
                 address.path.unlink()
+
+
+def _bind(path: Path, bind: Callable[[str], int]) -> tuple[int, int]:
+    """Bind a socket that only its owner may open, and give its identity.
+
+    gRPC removes, at its end, whatever socket then has the name that it bound. So it binds a name that nobody knows,
+    and the socket gets its right name by a link, which also replaces nothing that came in between.
+    """
+    hidden = path.with_name(f".{os.getpid()}.sock")
+    longest = max(len(os.fsencode(path)), len(os.fsencode(hidden)))
+    if longest > _LONGEST_PATH:
+        text = f"the socket path {path} is {longest - _LONGEST_PATH} bytes too long: choose a shorter folder or name"
+        raise ListenError(text)
+    _make_room(path)
+    umask = os.umask(0o177)
+    try:
+        bind(f"unix:{hidden}")
+        try:
+            os.link(hidden, path)
+        except PermissionError:  # a filesystem without links
+            os.rename(hidden, path)
+        return _identity(path)
+    except FileExistsError:
+        raise ListenError(f"something else has just begun to listen on {path}: choose another path") from None
+    except (RuntimeError, OSError):
+        raise ListenError(f"cannot create the socket {path}: check that its folder can be written") from None
+    finally:
+        os.umask(umask)
+        with suppress(OSError):
+            hidden.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino
 
 
 def _make_room(path: Path) -> None:
     """Removes a stale socket, and nothing else. Raises ListenError for whatever else is there."""
-    if len(os.fsencode(path)) > _LONGEST_PATH:
-        raise ListenError(f"the socket path {path} is longer than {_LONGEST_PATH} bytes: choose a shorter one")
     try:
         kind = path.lstat().st_mode
     except FileNotFoundError:

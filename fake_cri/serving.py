@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -122,5 +122,8 @@ def _journal(target: str | None) -> Iterator[TextIO | None]:
         except OSError as error:
             text = f"cannot write the journal {target}: {error.strerror}; name a file in a folder that exists"
             raise ServeError(text) from None
-        with file:
+        try:
             yield file
+        finally:
+            with suppress(OSError):  # every line was flushed, and what could not be has been told
+                file.close()

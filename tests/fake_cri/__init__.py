@@ -1,0 +1,1 @@
+"""The fake runtime: states, answers, events, faults, workload, transports, command."""

@@ -1,0 +1,56 @@
+"""The journal: one JSON line for each change, at once."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from fake_cri.journal import Change, JournalFile
+
+from .support import in_virtual_time, make_client
+
+CHANGE = Change(5, "u", "p", "i", "sandbox", None, "SANDBOX_READY")
+
+
+def test_a_line() -> None:
+    line = '{"time_ns":5,"uid":"u","pod":"p","id":"i","kind":"sandbox","old":null,"new":"SANDBOX_READY"}'
+    assert CHANGE.json() == line
+
+
+class Disk(io.StringIO):
+    """Full after its first line."""
+
+    def write(self, text: str) -> int:
+        if self.getvalue():
+            raise OSError(28, "No space left on device")
+        return super().write(text)
+
+
+def test_a_file_that_cannot_be_written_any_more() -> None:
+    calls: list[str] = []
+    journal = JournalFile(Disk(), lambda: calls.append("failed"))
+    for _ in range(3):
+        journal(CHANGE)
+    assert (journal.lines, calls) == (1, ["failed"])
+    assert journal.error is not None
+
+
+@in_virtual_time
+async def test_a_life_in_the_journal() -> None:
+    file = io.StringIO()
+    client = make_client(journal=JournalFile(file, lambda: None))
+    sandbox = await client.run("web")
+    container = await client.start(sandbox)
+    await client.call("RemovePodSandbox", pod_sandbox_id=sandbox)
+    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+    assert [(line["id"], line["kind"], line["old"], line["new"]) for line in lines] == [
+        (sandbox, "sandbox", None, "SANDBOX_READY"),
+        (container, "container", None, "CONTAINER_CREATED"),
+        (container, "container", "CONTAINER_CREATED", "CONTAINER_RUNNING"),
+        (container, "container", "CONTAINER_RUNNING", "CONTAINER_EXITED"),
+        (sandbox, "sandbox", "SANDBOX_READY", "SANDBOX_NOTREADY"),
+        (container, "container", "CONTAINER_EXITED", None),
+        (sandbox, "sandbox", "SANDBOX_NOTREADY", None),
+    ]
+    assert {(line["uid"], line["pod"]) for line in lines} == {("uid-of-web", "web")}
+    assert all(line["time_ns"] == client.runtime.clock.now() for line in lines)
