@@ -88,6 +88,8 @@ class ScriptedRuntime:
         self.delays: dict[str, int] = {}
         self.faults: dict[str, Fault] = {}
         self.streams: list[Streamed] = []
+        #: Called with each event stream once its client exists, before anything is answered.
+        self.on_stream: Callable[[Streamed], None] = lambda stream: None
         #: Items per message of the Stream* lists; 0: they are not implemented.
         self.chunk = 0
         #: Puts items of a list answer in order.
@@ -219,6 +221,7 @@ class ScriptedRuntime:
             if fault is not None and fault.error is not None:
                 raise fault.error
             self.streams.append(Streamed())
+            self.on_stream(self.streams[-1])
             yield self._events(self.streams[-1])
         else:
             yield self._stream_list(method, message, timeout_ns)
