@@ -30,7 +30,7 @@ from pleg.pods import (
 
 SOURCE: Final = "evented.go"
 
-_SENT_WHEN_SET: Final = {
+_SENT_WHEN_SET: Final[dict[int, tuple[EventType, ...]]] = {
     ContainerEventType.CREATED: (),
     ContainerEventType.STARTED: (EventType.CONTAINER_STARTED,),
     ContainerEventType.STOPPED: (EventType.CONTAINER_DIED,),
@@ -106,12 +106,10 @@ class EventedPleg:
                 self._cache.delete(uid)
             self._send(uid, event.container_id, _SENT_WHEN_DELETED)
             return
-        if not isinstance(event.type, ContainerEventType):
-            return
         accepted = self._cache.set(uid, status, None, event.created_at)
         self._hooks.cache_set(uid, accepted)
         if accepted:
-            self._send(uid, event.container_id, _SENT_WHEN_SET[event.type])
+            self._send(uid, event.container_id, _SENT_WHEN_SET.get(event.type, ()))
 
     def _send(self, uid: str, container_id: str, types: tuple[EventType, ...]) -> None:
         for type_ in types:
