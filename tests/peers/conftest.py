@@ -12,9 +12,9 @@ import pytest
 
 from .bench_programs import FakeCri, PlegRun
 from .daemons import CONTAINERD_1_6, CONTAINERD_2, Containerd, Version
-from .needs import need, need_containerd, need_root
+from .needs import need, need_containerd, need_kubelet
 from .processes import Program
-from .standalone_kubelet import KUBELET, Kubelet
+from .standalone_kubelet import Kubelet
 
 #: Ends something at the end of the test; a failing test shows the last lines of the program's log.
 EndWithTest = Callable[[Program, Callable[[], object]], None]
@@ -116,8 +116,7 @@ def containerd2(containerd: Callable[[Version], Containerd]) -> Containerd:
 @pytest.fixture
 def kubelet(folder: Path, end_with_test: EndWithTest) -> Callable[..., Kubelet]:
     """Starts a kubelet 1.37.2 over an endpoint."""
-    need_root("kubelet 1.37.2")
-    need("kubelet 1.37.2", KUBELET)
+    need_kubelet()
 
     def run(endpoint: str, *, evented: bool = False) -> Kubelet:
         running = Kubelet(folder / "kubelet", endpoint, evented=evented)

@@ -33,6 +33,9 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
   # Lowering oom_score_adj is not permitted everywhere, and then no sandbox starts at all.
   restrict_oom_score_adj = true
   disable_tcp_service = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{folder}/cni"
+    conf_dir = "{folder}/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
@@ -58,6 +61,9 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
     sandbox = "{pause}"
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["{folder}/cni"]
+    conf_dir = "{folder}/cni"
   [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]

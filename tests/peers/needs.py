@@ -10,6 +10,8 @@ import pytest
 
 from .daemons import Version
 from .images import BUSYBOX
+from .processes import fetch
+from .standalone_kubelet import KUBELET
 
 
 def _missing(reason: str) -> None:
@@ -34,3 +36,11 @@ def need_containerd(version: Version) -> None:
     """A containerd of this version, and what it needs to run busybox."""
     need_root(version.name)
     need(version.name, *version.programs, "runc", BUSYBOX)
+
+
+def need_kubelet() -> None:
+    """A kubelet, and no other one: they would meet in /var/lib/kubelet/device-plugins, which no flag moves."""
+    need_root("kubelet 1.37.2")
+    need("kubelet 1.37.2", KUBELET)
+    if fetch("http://127.0.0.1:10248/healthz") is not None:
+        _missing("a kubelet runs on this machine, and a second one would disturb it")

@@ -15,6 +15,7 @@ from .processes import PEERS, Program, fetch, free_port, unmount_below, wait_unt
 
 KUBELET = PEERS / "kubelet"
 NODE = "peer-node"
+NAMESPACE = "peers"
 _EVICTION_SIGNALS = (
     "memory.available",
     "nodefs.available",
@@ -30,6 +31,7 @@ def _configuration(folder: Path, endpoint: str, port: int, read_only: int, event
         "kind": "KubeletConfiguration",
         "staticPodPath": str(folder / "manifests"),
         "podLogsDir": str(folder / "pod-logs"),
+        "volumePluginDir": str(folder / "volume-plugins"),
         "containerRuntimeEndpoint": endpoint,
         "address": "127.0.0.1",
         "port": port,
@@ -57,7 +59,7 @@ def _manifest(name: str) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": "peers"},
+        "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {
             "hostNetwork": True,
             "terminationGracePeriodSeconds": 1,
@@ -142,3 +144,8 @@ class Kubelet:
         self.program.stop()
         # It mounts its root folder on itself, and does not undo that.
         unmount_below(self.folder)
+        # It links its pods' logs here whatever its configuration says, and a later kubelet asks its runtime about each
+        # link whose log is gone.
+        for link in Path("/var/log/containers").glob(f"*_{NAMESPACE}_*.log"):
+            if link.is_symlink() and link.readlink().is_relative_to(self.folder):
+                link.unlink()
