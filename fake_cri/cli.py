@@ -8,6 +8,9 @@ import typer
 
 import cri
 
+#: The built-in profiles; a test holds this to their files, which take too long to look at for help.
+RUNTIMES = ("containerd-2.4", "containerd-1.7", "containerd-1.6", "cri-o", "cri-o-noevents")
+
 app = typer.Typer(
     name="fake-cri",
     help="A Kubernetes container runtime without containers: CRI v1 over real state machines, with faults on demand.",
@@ -80,10 +83,10 @@ def serve(
         typer.Option(
             "--runtime",
             metavar="NAME|FILE",
-            help="Whose ways it has: containerd-2.4, containerd-1.7, containerd-1.6, cri-o, cri-o-noevents, "
-            "or a YAML file like theirs.",
+            help=f"Whose ways it has: {', '.join(RUNTIMES)}, or a YAML file like theirs.",
+            autocompletion=lambda: list(RUNTIMES),
         ),
-    ] = "containerd-2.4",
+    ] = RUNTIMES[0],
     journal: Annotated[
         str | None,
         typer.Option("--journal", metavar="FILE|-", help="Write each change as a JSON line; - is standard output."),

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 import cri
 from cri.methods import METHODS
 from cri.v1 import api_pb2 as pb
-from fake_cri.cli import app
+from fake_cri.cli import RUNTIMES, app
+from fake_cri.profiles import built_in_profiles
 
 #: What no test waits longer for, in s: only a broken one gets there.
 PATIENCE = 30
@@ -85,6 +86,10 @@ def test_help_teaches() -> None:
     ):
         assert part in out
     assert "serve" in invoke("--help")[1]
+
+
+def test_help_knows_every_runtime() -> None:
+    assert sorted(RUNTIMES) == built_in_profiles()
 
 
 def test_help_loads_nothing_heavy() -> None:
