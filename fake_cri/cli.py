@@ -35,6 +35,10 @@ Examples:
   fake-cri serve --listen unix:///tmp/fake.sock --pods 10 \\
       --fault 'ListContainers: 20*off->hang(30s)->off'
 \b
+  # A runtime of your own, from one of ours:
+  fake-cri profile cri-o > mine.yaml
+  fake-cri serve --listen unix:///tmp/fake.sock --runtime ./mine.yaml
+\b
   # A client of it:
   crictl --runtime-endpoint unix:///tmp/fake.sock pods
 \b
@@ -89,7 +93,9 @@ def serve(
     ] = RUNTIMES[0],
     journal: Annotated[
         str | None,
-        typer.Option("--journal", metavar="FILE|-", help="Write each change as a JSON line; - is standard output."),
+        typer.Option(
+            "--journal", metavar="FILE|-", help="Write each change as a JSON line, anew; - is standard output."
+        ),
     ] = None,
     fault: Annotated[
         list[str] | None, typer.Option("--fault", metavar="'RPC: ACTIONS'", help="What goes wrong. May be repeated.")
@@ -121,6 +127,24 @@ def serve(
         run(settings, lambda line: typer.echo(line, err=True))
     except ServeError as error:
         _fail(str(error))
+
+
+@app.command()
+def profile(
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=lambda: list(RUNTIMES))] = RUNTIMES[0],
+) -> None:
+    """Print a runtime's profile as YAML, to be copied and changed for --runtime FILE.
+
+    \b
+    It says in which ways that runtime differs: error codes, events, list order, costs.
+      fake-cri profile containerd-2.4 > mine.yaml
+    """
+    from fake_cri.profiles import ProfileError, profile_text
+
+    try:
+        typer.echo(profile_text(name), nl=False)
+    except ProfileError as error:
+        raise typer.BadParameter(str(error), param_hint="NAME") from None
 
 
 def _rate(text: str) -> float:

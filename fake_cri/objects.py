@@ -88,8 +88,7 @@ class Container:
     @property
     def key(self) -> ContainerKey:
         """What no two containers may share."""
-        metadata, pod = self.config.metadata, self.sandbox.config.metadata
-        return metadata.name, metadata.attempt, pod.name, pod.namespace, pod.uid
+        return container_key(self.config.metadata.name, self.config.metadata.attempt, self.sandbox)
 
     def annotation(self, key: str) -> str | None:
         """The container's annotation, else its sandbox's: a kubelet puts a pod's annotations on the sandbox only."""

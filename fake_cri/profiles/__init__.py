@@ -5,7 +5,7 @@ which events are sent and what they carry, list order, and what each call costs 
 watching real containerd 1.6, 1.7, 2.4 and CRI-O 1.37, and from their sources where nothing was measured.
 """
 
-from fake_cri.profiles.loading import ProfileError, built_in_profiles, load_profile
+from fake_cri.profiles.loading import ProfileError, built_in_profiles, load_profile, profile_text
 from fake_cri.profiles.schema import Costs, Errors, Events, Images, Lifecycle, Lists, Profile
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "ProfileError",
     "built_in_profiles",
     "load_profile",
+    "profile_text",
 ]

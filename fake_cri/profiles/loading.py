@@ -25,7 +25,7 @@ def built_in_profiles() -> list[str]:
 def load_profile(name: str) -> Profile:
     """The built-in profile of that name, or the one in the file of that path. Raises ProfileError."""
     if name in built_in_profiles():
-        return _parse(name, name, _folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+        return _parse(name, name, profile_text(name))
     path = Path(name)
     if not path.suffix and "/" not in name and not path.exists():
         raise ProfileError(f"no runtime {name!r}: choose {', '.join(built_in_profiles())}, or name a YAML file")
@@ -39,7 +39,9 @@ def load_profile(name: str) -> Profile:
 
 
 def profile_text(name: str) -> str:
-    """The YAML of a built-in profile, to be copied and changed."""
+    """The YAML of a built-in profile, to be copied and changed. Raises ProfileError."""
+    if name not in built_in_profiles():
+        raise ProfileError(f"no runtime {name!r}: choose {', '.join(built_in_profiles())}")
     return _folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ import cri
 from cri.methods import METHODS
 from cri.v1 import api_pb2 as pb
 from fake_cri.cli import RUNTIMES, app
-from fake_cri.profiles import built_in_profiles
+from fake_cri.profiles import built_in_profiles, load_profile
 
 #: What no test waits longer for, in s: only a broken one gets there.
 PATIENCE = 30
@@ -90,6 +90,15 @@ def test_help_teaches() -> None:
 
 def test_help_knows_every_runtime() -> None:
     assert sorted(RUNTIMES) == built_in_profiles()
+
+
+def test_a_profile_to_copy(tmp_path: Path) -> None:
+    code, out, _ = invoke("profile", "cri-o")
+    (tmp_path / "mine.yaml").write_text(out)
+    assert (code, load_profile(str(tmp_path / "mine.yaml")).runtime) == (0, load_profile("cri-o").runtime)
+    code, _, err = invoke("profile", "docker")
+    assert code == 2
+    assert "no runtime 'docker': choose containerd-1.6" in err
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from cri.transport import Code
-from fake_cri.profiles import ProfileError, built_in_profiles, load_profile
-from fake_cri.profiles.loading import profile_text
+from fake_cri.profiles import ProfileError, built_in_profiles, load_profile, profile_text
 
 from .support import Client, in_virtual_time, make_client, make_runtime
 
