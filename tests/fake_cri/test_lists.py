@@ -13,7 +13,7 @@ from fake_cri.profiles import load_profile
 from fake_cri.runtime import FakeRuntime
 from fake_cri.workload import Workload
 
-from .support import NO_SUCH_ID, PROFILES, Client, in_virtual_time, make_client, make_runtime, serialized
+from .support import NO_SUCH_ID, PROFILES, Client, in_virtual_time, make_client, make_runtime, profile_named, serialized
 
 
 async def two_pods(client: Client) -> tuple[list[str], list[str]]:
@@ -148,15 +148,18 @@ async def test_a_profile_may_fix_order_and_bytes() -> None:
     assert order == [container.id for container in runtime.state.containers]
 
 
-@pytest.mark.parametrize(("profile", "chunks"), [("containerd-2.4", [5000, 1000]), ("cri-o", [3000, 3000])])
 @in_virtual_time
-async def test_streamed_lists_come_in_chunks(profile: str, chunks: list[int]) -> None:
-    client = make_client(profile)
+async def test_streamed_lists_come_in_chunks() -> None:
+    sizes = {name: profile_named(name).lists.stream_chunk for name in ("containerd-2.4", "cri-o")}
+    assert sizes == {"containerd-2.4": 5000, "cri-o": 3000}
+    profile = profile_named("containerd-2.4")
+    lists = profile.lists.model_copy(update={"stream_chunk": 50})
+    client = Client(FakeRuntime(profile.model_copy(update={"lists": lists}), clock=make_runtime().clock))
     assert await client.stream("StreamContainers") == []  # nothing is no message at all
-    Workload(client.runtime, pods=30, containers=200).populate()
+    Workload(client.runtime, pods=12, containers=10).populate()
     parts = await client.stream("StreamContainers")
-    assert [len(part.containers) for part in parts] == chunks
-    assert len({item.id for part in parts for item in part.containers}) == 6000
+    assert [len(part.containers) for part in parts] == [50, 50, 20]
+    assert len({item.id for part in parts for item in part.containers}) == 120
 
 
 @in_virtual_time
