@@ -20,6 +20,7 @@ from pleg.generators.evented import EventedPleg
 from pleg.generators.generic import EventedGate, GenericPleg, RelistSettings
 from pleg.generators.hinted import HintWatcher
 from pleg.hooks import Hooks
+from pleg.kubelet import Kubelet, Settings
 from pleg.pods import EventType, PodLifecycleEvent, PodStatus
 from pleg.runtime.client import DEFAULT_TIMEOUT, RuntimeClient, StreamLists
 from tests.pleg.scripted_runtime import ScriptedRuntime
@@ -161,16 +162,8 @@ class Bench:
     @asynccontextmanager
     async def running(self, *runs: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[TaskGroup]:
         """Run generators (generic if none is named) in the background."""
-        try:
-            async with anyio.create_task_group() as tasks:
-                for run in runs or (self.generic.run,):
-                    tasks.start_soon(run)
-                yield tasks
-                tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            if len(group.exceptions) == 1:  # show a failed assertion as it is
-                raise group.exceptions[0] from None
-            raise
+        async with running(*(runs or (self.generic.run,))) as tasks:
+            yield tasks
 
 
 class EventedBench(Bench):
@@ -210,3 +203,49 @@ class HintedBench(Bench):
         )
         self.stream = EventStream(self.client.on_behalf_of("event stream"), self.hooks, stream or StreamSettings())
         self.hinted = HintWatcher(self.generic, self.stream, self.clock, self.hooks)
+
+
+class NodeBench:
+    """A whole node over a scripted runtime."""
+
+    def __init__(self, settings: Settings | None = None, *, seed: int = 1) -> None:
+        self.clock = virtual_clock()
+        self.runtime = ScriptedRuntime(self.clock)
+        self.hooks = Recording(self.clock)
+        self.node = Kubelet(self.runtime, self.clock, settings=settings, seed=seed, hooks=[self.hooks])
+
+    async def until(self, monotonic: int) -> None:
+        await anyio.sleep(seconds(monotonic - self.clock.monotonic()))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with running(self.node.run):
+            yield
+
+    def skips(self) -> list[tuple[int, str]]:
+        """When the sync loop said that it skips, and why."""
+        return [(at, str(values["err"])) for at, values in self.hooks.logged("Skipping pod synchronization")]
+
+    def conditions(self) -> list[tuple[int, str, str]]:
+        """When the node's Ready condition was computed: status and message."""
+        found = []
+        for at, hook, args, _ in self.hooks.seen:
+            if hook == "node_condition":
+                assert args[0] == "Ready"
+                found.append((at, str(args[1]), str(args[3])))
+        return found
+
+
+@asynccontextmanager
+async def running(*runs: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[TaskGroup]:
+    """Run these in the background, and end them on leaving."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            for run in runs:
+                tasks.start_soon(run)
+            yield tasks
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:  # show a failed assertion as it is
+            raise group.exceptions[0] from None
+        raise
