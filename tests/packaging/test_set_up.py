@@ -27,7 +27,7 @@ STAND_IN = """#!/bin/sh
 case "$*" in
   *version_info*) exit {too_old};;
   *"import venv"*) exit {no_venv};;
-  "-m venv "*) echo venv >>{log}; mkdir -p "$3/bin"; [ -z "$SLOW" ] || sleep 30; cp "$0" "$3/bin/python";;
+  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; echo venv >>{log}; [ -z "$SLOW" ] || sleep 30;;
   *"pip "*install*) echo "pip ${{*#*install }} user=$PIP_USER target=$PIP_TARGET path=$PYTHONPATH" >>{log}
     [ -z "$SLOW_PIP" ] || sleep 30
     case "$*" in *--editable*) "$0" hatch_build.py;; esac;;
@@ -165,7 +165,7 @@ def test_changed_contracts_are_generated_without_an_installation(tree: Tree) -> 
 
 def test_ctrl_c_while_the_environment_is_made(tree: Tree) -> None:
     tree.broken_off("venv", SLOW="1")
-    assert (tree.root / ".venv/bin").exists()
+    assert (tree.root / ".venv/bin/python").exists()
     assert tree.done("test")[0] == "venv"
     assert tree.done("test") == ["pytest"]
 
