@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -42,10 +43,29 @@ Examples:
   # A client of it:
   crictl --runtime-endpoint unix:///tmp/fake.sock pods
 \b
-Faults read RPC: TERM->TERM->..., where a TERM is [N*]ACTION and an ACTION one of
-  off  error(CODE)  hang(DURATION)  latency(DURATION)  garbage  oversized
-N* covers N calls. hang(D) holds every call to the end of a window of D that the first one opens.
+Faults read RPC [SELECTOR] [@FROM..UNTIL] [after N calls]: TERM->TERM->...
+  TERM      [N*]ACTION [p=P]: N* covers N calls, p=P strikes each of them with that probability
+  SELECTOR  [pod=NAMESPACE/NAME,container=NAME,uid=UID,id=PREFIX], any of them: calls about these alone
+  @10s..40s is a span of time since the fault was put into effect; @10s and @..40s are open at one end
+\b
+ACTION is one of
+  off                  the call passes
+  error(CODE,"TEXT")   ends with a gRPC code; the text may be left out
+  hang(D), hang        held to the end of a window of D that the first call opens; until the fault is removed
+  latency(D)           delayed by D, or uniform(A,B), normal(MEAN,SD), exponential(MEAN), growing(START,STEP)
+  not_found            the container or sandbox is gone
+  unset, garbage       served with its status unset; with bytes that do not parse
+  truncated, cut(N)    its answer broken off; a list of N entries
+  oversized            an answer of 17 MiB
+  hold(NAME,D)         a hang that holds the lock NAME meanwhile; without D until the fault is removed
+  lock(NAME)           waits while NAME is held
+\b
 An uncounted last term lasts for ever: end with ->off to be well again.
+  --fault 'ContainerStatus[pod=default/web-0,container=app] @10s..40s: hang'
+  --fault 'StopContainer: hold(dead,3m)->off' --fault 'ListContainers: lock(dead)'
+The same as YAML, in a file for --faults:
+  faults:
+    - {rpc: ContainerStatus, select: {pod: default/web-0}, from: 10s, until: 40s, terms: [{do: hang}]}
 \b
 Exit codes: 0 stopped, 1 failed (socket taken, journal unwritable), 2 wrong usage.
 """
@@ -100,9 +120,12 @@ def serve(
     fault: Annotated[
         list[str] | None, typer.Option("--fault", metavar="'RPC: ACTIONS'", help="What goes wrong. May be repeated.")
     ] = None,
+    faults_file: Annotated[
+        Path | None, typer.Option("--faults", metavar="FILE", help="What goes wrong, as YAML.", dir_okay=False)
+    ] = None,
 ) -> None:
     rate = _rate(churn)
-    from fake_cri.faults import parse_fault
+    from fake_cri.faults import DocumentError, parse_fault, read_faults
     from fake_cri.listening import parse_address
     from fake_cri.profiles import ProfileError, load_profile
 
@@ -118,6 +141,10 @@ def serve(
         faults = [parse_fault(text) for text in fault or ()]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--fault") from None
+    try:
+        faults += read_faults(faults_file) if faults_file is not None else []
+    except DocumentError as error:
+        raise typer.BadParameter(str(error), param_hint="--faults") from None
 
     from fake_cri.serving import ServeError, Settings
     from fake_cri.serving import serve as run

@@ -20,10 +20,11 @@ from cri.transport import Code, CriError
 from fake_cri.core import Core
 from fake_cri.costs import CostModel
 from fake_cri.events import Events
-from fake_cri.faults import ArmedPlan, Call, FaultPlan, Proceed, ProceedStream
+from fake_cri.faults import ArmedPlan, Call, FaultPlan, Locks, Proceed, ProceedStream
 from fake_cri.images import Catalogue
 from fake_cri.journal import Change
 from fake_cri.logs import Logs, NoLogs
+from fake_cri.lookup import StateLookup
 from fake_cri.objects import Container, Sandbox, state_name
 from fake_cri.profiles import Profile
 from fake_cri.services import handlers, stream_handlers
@@ -70,9 +71,11 @@ class FakeRuntime:
         self._journal = journal
         self._fault_rng = self.rng("faults")
         self._faults: dict[str, list[ArmedPlan]] = {}
+        self.locks = Locks(clock)
         for plan in faults:
             self.arm(plan)
         self.state = State(profile, clock, ids=self.rng("ids"), order=self.rng("order"), observer=self._changed)
+        self._lookup = StateLookup(self.state)
         self.catalogue = Catalogue(profile.images)
         self.events = Events(profile, self.state, clock, self.rng("events"))
         core = Core(
@@ -97,13 +100,14 @@ class FakeRuntime:
 
     def arm(self, plan: FaultPlan) -> ArmedPlan:
         """Put a fault into effect beside those that are; of two for one rpc the first stands outside."""
-        armed = ArmedPlan(plan)
+        armed = ArmedPlan(plan, now=self.clock.monotonic())
         self._faults.setdefault(plan.rpc, []).append(armed)
         return armed
 
     def disarm(self, armed: ArmedPlan) -> None:
-        """Take it back; calls under way stay as they are."""
+        """Take it back; the calls that it holds go on."""
         self._faults[armed.plan.rpc].remove(armed)
+        armed.release()
 
     def listed(self, method: Method) -> int:
         """How many objects the runtime goes through to answer that list; 0 for other calls."""
@@ -116,7 +120,7 @@ class FakeRuntime:
     async def unary(self, method: Method, request: bytes) -> bytes:
         """Serve one call. Raises CriError, and nothing else, when it does not end well."""
         count = self._count(method, request)
-        call = Call(method, request, self.clock, self._fault_rng)
+        call = Call(method, request, self.clock, self._fault_rng, self._lookup, self.locks)
         proceed: Proceed = partial(self._handle, method, request)
         for armed in reversed(self._faults.get(method.name, ())):
             proceed = partial(armed.unary, call, proceed)
@@ -131,7 +135,7 @@ class FakeRuntime:
     async def stream(self, method: Method, request: bytes) -> AsyncGenerator[bytes, None]:
         """Serve one server stream: its messages. Raises CriError where the stream ends with an error."""
         count = self._count(method, request)
-        call = Call(method, request, self.clock, self._fault_rng)
+        call = Call(method, request, self.clock, self._fault_rng, self._lookup, self.locks)
         proceed: ProceedStream = partial(self._handle_stream, method, request)
         for armed in reversed(self._faults.get(method.name, ())):
             proceed = partial(armed.stream, call, proceed)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import ClassVar
 
 from cri.clock import Clock
 from cri.methods import Method
+from fake_cri.faults.locks import Gate, Locks
+from fake_cri.faults.subjects import Lookup
 
 #: Goes on with the call: to the next fault, in the end to the handler.
 Proceed = Callable[[], Awaitable[bytes]]
@@ -21,13 +23,18 @@ class Call:
     """One call as a fault sees it.
 
     `window_end` is the monotonic ns at which the window of the term that it met closes, None without a window.
+    `turn` counts from 0 the calls that met this term before it. `gate` opens when the fault is taken back.
     """
 
     method: Method
     request: bytes
     clock: Clock
     rng: Random
+    lookup: Lookup
+    locks: Locks
+    gate: Gate = field(default_factory=Gate)
     window_end: int | None = None
+    turn: int = 0
 
 
 class Fault:
@@ -37,9 +44,17 @@ class Fault:
     name: ClassVar[str]
 
     @property
+    def arguments(self) -> tuple[str, ...]:
+        """What stands in its brackets, so that reading it again gives an equal fault."""
+        return ()
+
+    @property
     def window(self) -> int | None:
         """For how long, in ns from the first call on, it holds when no count says so; None: it has no end."""
         return None
+
+    def check(self, method: Method) -> None:
+        """Raises ValueError, with a sentence fit for a user, where it makes no sense for that rpc."""
 
     async def before(self, call: Call) -> None:
         """May wait, or end the call by a CriError."""
@@ -51,6 +66,10 @@ class Fault:
     def opening(self, call: Call) -> bytes | None:
         """A message to put at the head of a stream."""
         return None
+
+    def message(self, call: Call, message: bytes) -> bytes:
+        """May change each message of a stream."""
+        return message
 
     async def unary(self, call: Call, proceed: Proceed) -> bytes:
         """Around a unary call."""
@@ -65,4 +84,4 @@ class Fault:
             yield first
         async with aclosing(proceed()) as messages:
             async for message in messages:
-                yield message
+                yield self.message(call, message)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from fake_cri.faults.base import Call, Fault
+from fake_cri.faults.text import nothing
 
 #: A tag that never ends: a varint has at most ten bytes.
 _BROKEN: Final = b"\xff" * 16
 
 
+@dataclass(frozen=True)
 class Garbage(Fault):
     """Corrupts the answer; on a stream a corrupt message comes first."""
 
     name: ClassVar[str] = "garbage"
     usage: ClassVar[str] = "garbage"
+    summary: ClassVar[str] = "serves the call, and answers bytes that do not parse"
 
     @classmethod
-    def parse(cls, argument: str | None) -> Garbage:
-        if argument is not None:
-            raise ValueError("garbage takes nothing in brackets")
+    def parse(cls, given: Sequence[str]) -> Garbage:
+        nothing(cls.name, given)
         return cls()
 
     def answer(self, call: Call, answer: bytes) -> bytes:

@@ -1,41 +1,42 @@
-"""`hang(D)`: a window of D in which every call is held to the window's end; `hang`: held until the client gives up."""
+"""`hang(D)`: a window of D in which every call is held to its end; `hang`: until the fault is removed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
-import anyio
-
-from cri.clock import seconds
-from cri.durations import parse_duration
+from cri.durations import format_duration, parse_duration
 from fake_cri.faults.base import Call, Fault
+from fake_cri.faults.text import written
 
 
+@dataclass(frozen=True)
 class Hang(Fault):
-    """Holds calls. What was held goes on as if nothing had been."""
+    """Holds calls. What was held goes on as if nothing had been. Without a `duration` (ns) until it is released."""
 
     name: ClassVar[str] = "hang"
     usage: ClassVar[str] = "hang(DURATION)"
+    summary: ClassVar[str] = "holds every call to the end of a window; hang alone until the fault is removed"
 
-    def __init__(self, duration: int | None) -> None:
-        """`duration` in ns; None: for ever."""
-        self._duration = duration
+    duration: int | None
 
     @property
     def window(self) -> int | None:
-        return self._duration
+        return self.duration
 
     @classmethod
-    def parse(cls, argument: str | None) -> Hang:
-        if argument is None:
+    def parse(cls, given: Sequence[str]) -> Hang:
+        if not given:
             return cls(None)
-        duration = parse_duration(argument)
-        if duration <= 0:
-            raise ValueError(f"hang({argument}) needs a duration above 0, as in hang(30s)")
+        duration = parse_duration(given[0])
+        if duration <= 0 or len(given) > 1:
+            raise ValueError(f"{written('hang', given)} needs a duration above 0, as in hang(30s)")
         return cls(duration)
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return () if self.duration is None else (format_duration(self.duration),)
+
     async def before(self, call: Call) -> None:
-        if call.window_end is None:
-            await anyio.sleep_forever()
-            return
-        await anyio.sleep(seconds(max(0, call.window_end - call.clock.monotonic())))
+        await call.gate.wait(call.clock, call.window_end)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fake_cri.faults.base import Call, Fault, Proceed, ProceedStream
+from fake_cri.faults.locks import Gate
+from fake_cri.faults.subjects import subject_of
+from fake_cri.faults.target import ALWAYS, EVERYTHING, Schedule, Selector
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """`fault` for `count` calls; without a count until its window ends, or for ever when it is the last."""
+    """`fault` for `count` calls; without a count until its window ends, or for ever when it is the last.
+
+    Each call that it covers is struck with `probability`.
+    """
 
     fault: Fault
     count: int | None
+    probability: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +30,55 @@ class FaultPlan:
 
     rpc: str
     terms: tuple[Term, ...]
-    text: str
+    text: str = field(compare=False)
+    selector: Selector = EVERYTHING
+    schedule: Schedule = ALWAYS
 
 
 class ArmedPlan:
     """A plan in one runtime: it counts the calls that it meets."""
 
-    def __init__(self, plan: FaultPlan) -> None:
+    def __init__(self, plan: FaultPlan, *, now: int) -> None:
+        """`now` is the monotonic ns from which its schedule counts."""
         self.plan = plan
         self.calls = 0
+        self._begin = now
+        self._gate = Gate()
         self._at = 0
         self._left = plan.terms[0].count if plan.terms else None
+        self._turn = 0
         self._window_end: int | None = None
 
+    def release(self) -> None:
+        """It acts no more, and what it holds goes on."""
+        self._gate.release()
+
     def next(self, call: Call) -> tuple[Fault | None, Call]:
-        """The fault that this call meets, None past the end of the plan, and the call with the fault's window."""
+        """The fault that this call meets, None where it passes, and the call with what the fault needs."""
+        selector, schedule = self.plan.selector, self.plan.schedule
+        if not selector.everything and not selector.fits(subject_of(call.method, call.request, call.lookup)):
+            return None, call
         self.calls += 1
         now = call.clock.monotonic()
+        if self._gate.released or not schedule.covers(now - self._begin, self.calls):
+            return None, call
+        term = self._term(now)
+        if term is None:
+            return None, call
+        if self._left is not None:
+            self._left -= 1
+        if term.probability < 1 and call.rng.random() >= term.probability:
+            return None, call
+        if self._window_end is None and term.fault.window is not None:
+            self._window_end = now + term.fault.window
+        end = self._begin + schedule.end if schedule.end is not None else None
+        ends = [moment for moment in (self._window_end, end) if moment is not None]
+        met = replace(call, gate=self._gate, window_end=min(ends, default=None), turn=self._turn)
+        self._turn += 1
+        return term.fault, met
+
+    def _term(self, now: int) -> Term | None:
+        """The one in force, past those whose count or window is used up; None past the last."""
         while self._at < len(self.plan.terms):
             term = self.plan.terms[self._at]
             last = self._at + 1 == len(self.plan.terms)
@@ -51,15 +90,12 @@ class ArmedPlan:
                 if term.count is None and not last:
                     self._advance()
                     continue
-            if self._window_end is None and term.fault.window is not None:
-                self._window_end = now + term.fault.window
-            if self._left is not None:
-                self._left -= 1
-            return term.fault, replace(call, window_end=self._window_end)
-        return None, call
+            return term
+        return None
 
     def _advance(self) -> None:
         self._at += 1
+        self._turn = 0
         self._window_end = None
         self._left = self.plan.terms[self._at].count if self._at < len(self.plan.terms) else None
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, Final, Protocol
 
 from fake_cri.faults.base import Fault
+from fake_cri.faults.cut import Cut
 from fake_cri.faults.error import Error
 from fake_cri.faults.garbage import Garbage
 from fake_cri.faults.hang import Hang
 from fake_cri.faults.latency import Latency
+from fake_cri.faults.lock import Hold, Lock
+from fake_cri.faults.not_found import NotFound
 from fake_cri.faults.off import Off
 from fake_cri.faults.oversized import Oversized
+from fake_cri.faults.truncated import Truncated
+from fake_cri.faults.unset import Unset
 
 
 class Kind(Protocol):
@@ -20,13 +25,27 @@ class Kind(Protocol):
 
     name: ClassVar[str]
     usage: ClassVar[str]
+    summary: ClassVar[str]
 
     @classmethod
-    def parse(cls, argument: str | None) -> Fault:
-        """From what stands in brackets, None without them. Raises ValueError with a sentence fit for a user."""
+    def parse(cls, given: Sequence[str]) -> Fault:
+        """From what stands in brackets, one by one. Raises ValueError with a sentence fit for a user."""
         ...
 
 
-_KINDS: Final[tuple[type[Kind], ...]] = (Off, Error, Hang, Latency, Garbage, Oversized)
+_KINDS: Final[tuple[type[Kind], ...]] = (
+    Off,
+    Error,
+    Hang,
+    Latency,
+    Garbage,
+    Oversized,
+    NotFound,
+    Unset,
+    Truncated,
+    Cut,
+    Hold,
+    Lock,
+)
 
 FAULTS: Final[Mapping[str, type[Kind]]] = MappingProxyType({kind.name: kind for kind in _KINDS})

@@ -190,3 +190,16 @@ def test_a_journal_that_cannot_be_written_any_more_ends_it(path: Path) -> None:
     said = server.greeting + err
     assert "the journal /dev/full cannot be written (No space left on device): 0 lines are in it" in said
     assert "Traceback" not in said
+
+
+def test_faults_from_a_file(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "faults.yaml"
+    file.write_text("faults:\n  - {rpc: Version, terms: [{do: error, with: [aborted, gone]}]}\n", encoding="utf-8")
+    with serving("--listen", f"unix://{path}", "--faults", str(file)), grpc.insecure_channel(f"unix:{path}") as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary(METHODS["Version"].path)(b"", timeout=PATIENCE)
+        assert "gone" in str(caught.value)
+    file.write_text("faults:\n  - {rpc: Version, terms: [{do: boom}]}\n", encoding="utf-8")
+    code, _, err = invoke("serve", "--listen", f"unix://{path}", "--faults", str(file))
+    assert code == 2
+    assert "line 2" in err
