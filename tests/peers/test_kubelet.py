@@ -70,18 +70,13 @@ def running(program: Kubelet | PlegRun) -> tuple[float, dict[str, float]]:
 
 def container_id(status: Mapping[str, Any]) -> str:
     """The runtime's own id, without the runtime's name."""
-    return str(status["containerID"]).rpartition("/")[2]
+    return str(status["containerID"]).removeprefix("containerd://")
 
 
 def containers_in(pods: Mapping[str, Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
     """What is said of a pod's containers, as far as a PLEG can know it."""
-    fields = ("name", "state", "lastState", "ready", "restartCount", "image", "imageID", "started")
-    statuses = pods[name]["status"]["containerStatuses"]
-    said = [{**{field: status.get(field) for field in fields}, "id": container_id(status)} for status in statuses]
-    for status in said:
-        if ended := status["lastState"].get("terminated"):
-            status["lastState"] = {**ended, "containerID": container_id(ended)}
-    return said
+    fields = ("name", "state", "lastState", "ready", "restartCount", "image", "imageID", "started", "containerID")
+    return [{field: status.get(field) for field in fields} for status in pods[name]["status"]["containerStatuses"]]
 
 
 def complaints(kubelet: Program) -> list[str]:
