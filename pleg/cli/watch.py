@@ -161,6 +161,7 @@ async def _watch(run: _Run, listening: socket.socket | None, fd: int | None) -> 
             cache_time=lambda: kubelet.cache.time,
             events=feed.last,
             node_name=job.settings.node_name,
+            runtime_name=lambda: kubelet.runtime_state.runtime_name,
         )
         server = HttpServer(application(views), listening)
         server.start()

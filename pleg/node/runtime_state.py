@@ -6,6 +6,7 @@ Follows pkg/kubelet/runtime.go and `updateRuntimeUp` of pkg/kubelet/kubelet.go, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -38,6 +39,8 @@ class RuntimeState:
         self._clock = clock
         self._hooks = hooks
         self._health_checks = tuple(health_checks)
+        #: As in containerd://ID; empty until the runtime has said it.
+        self.runtime_name = ""
         self._last_sync: int | None = None
         self._runtime_error: str | None = None
         self._network_error: str | None = "network state unknown"
@@ -68,6 +71,9 @@ class RuntimeState:
             return
         self._runtime_error = None
         self._last_sync = self._clock.monotonic()
+        if not self.runtime_name:
+            with suppress(*RUNTIME_ERRORS):  # asked again after the next Status
+                self.runtime_name = await self._client.runtime_name()
 
     def runtime_errors(self) -> list[str]:
         """What keeps the sync loop from working, in the kubelet's order; empty when nothing does."""

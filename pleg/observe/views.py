@@ -55,6 +55,8 @@ class Views:
     #: The last events, each as JSON.
     events: Callable[[], Sequence[str]]
     node_name: str = ""
+    #: The runtime's name for itself, once it is known.
+    runtime_name: Callable[[], str] = lambda: ""
 
 
 def node(views: Views) -> bytes:
@@ -84,7 +86,9 @@ def events(views: Views) -> bytes:
 
 def pods(views: Views) -> bytes:
     """A v1 PodList of what is in the cache."""
-    items = (_encode(_pod(uid, entry, views.node_name)) for uid, entry in snapshot(views.cache))
+    name = views.runtime_name()
+    scheme = f"{name}://" if name else ""
+    items = (_encode(_pod(uid, entry, views.node_name, scheme)) for uid, entry in snapshot(views.cache))
     return b'{"kind":"PodList","apiVersion":"v1","metadata":{},"items":' + _array(items) + b"}\n"
 
 
@@ -114,7 +118,7 @@ def phase(containers: Iterable[ContainerStatus]) -> str:
     return "Succeeded" if all(good for _, good in states) else "Failed"
 
 
-def _pod(uid: str, entry: CacheEntry, node_name: str) -> dict[str, object]:
+def _pod(uid: str, entry: CacheEntry, node_name: str, scheme: str) -> dict[str, object]:
     status = entry.status
     if status is None:  # never inspected without an error
         return {
@@ -132,7 +136,7 @@ def _pod(uid: str, entry: CacheEntry, node_name: str) -> dict[str, object]:
     if status.ips:
         shown["podIP"] = status.ips[0]
         shown["podIPs"] = [{"ip": ip} for ip in status.ips]
-    shown["containerStatuses"] = [_container(generations[container.name]) for container in current]
+    shown["containerStatuses"] = [_container(generations[container.name], scheme) for container in current]
     created = min((sandbox.created_at for sandbox in status.sandboxes), default=0)
     return {
         "metadata": {
@@ -146,24 +150,24 @@ def _pod(uid: str, entry: CacheEntry, node_name: str) -> dict[str, object]:
     }
 
 
-def _container(generations: Sequence[ContainerStatus]) -> dict[str, object]:
+def _container(generations: Sequence[ContainerStatus], scheme: str) -> dict[str, object]:
     newest = generations[0]
     running = newest.state is ContainerState.RUNNING
     last = generations[1] if len(generations) > 1 else None
     return {
         "name": newest.name,
-        "state": _state(newest),
-        "lastState": _state(last) if last is not None and last.state is ContainerState.EXITED else {},
+        "state": _state(newest, scheme),
+        "lastState": _state(last, scheme) if last is not None and last.state is ContainerState.EXITED else {},
         "ready": running,  # without probes that is what readiness is
         "restartCount": newest.restart_count,
         "image": newest.image,
         "imageID": newest.image_ref,
-        "containerID": newest.id,
+        "containerID": scheme + newest.id,
         "started": running,
     }
 
 
-def _state(container: ContainerStatus) -> dict[str, object]:
+def _state(container: ContainerStatus, scheme: str) -> dict[str, object]:
     match container.state:
         case ContainerState.RUNNING:
             return {"running": {"startedAt": v1_time(container.started_at)}}
@@ -178,7 +182,7 @@ def _state(container: ContainerStatus) -> dict[str, object]:
                 | {
                     "startedAt": v1_time(container.started_at),
                     "finishedAt": v1_time(container.finished_at),
-                    "containerID": container.id,
+                    "containerID": scheme + container.id,
                 }
             }
     return {"waiting": {}}

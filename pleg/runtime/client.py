@@ -230,6 +230,11 @@ class RuntimeClient:
             raise convert.MalformedAnswer("RuntimeReady or NetworkReady condition are not set")
         return tuple(RuntimeCondition(c.type, c.status, c.reason, c.message) for c in response.status.conditions)
 
+    async def runtime_name(self) -> str:
+        """What the runtime calls itself; a container's full id begins with it."""
+        _, response = await self._call("Version", cri.VersionRequest(), cri.VersionResponse.FromString)
+        return response.runtime_name
+
     # --- events ----------------------------------------------------------------------------------------------
 
     @asynccontextmanager

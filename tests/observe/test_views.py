@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -113,6 +114,15 @@ def test_of_several_generations_the_newest_is_shown_with_the_one_before() -> Non
     assert shown["containerID"] == new.id
     assert shown["lastState"]["terminated"]["reason"] == "OOMKilled"
     assert pods(node)[0]["status"]["phase"] == "Running"
+
+
+def test_ids_begin_with_the_runtimes_name_once_it_is_known() -> None:
+    node = Node()
+    node.cache.set("uid-1", pod_status(container("app", EXITED)), None, EPOCH)
+    named = dataclasses.replace(node.views(), runtime_name=lambda: "containerd")
+    (shown,) = json.loads(views.pods(named))["items"][0]["status"]["containerStatuses"]
+    assert shown["containerID"] == "containerd://app@0"
+    assert shown["state"]["terminated"]["containerID"] == "containerd://app@0"
 
 
 def test_containers_that_do_not_run_yet_wait() -> None:

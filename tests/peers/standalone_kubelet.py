@@ -75,6 +75,13 @@ def _manifest(name: str) -> dict[str, Any]:
     }
 
 
+def pods_by_name(url: str) -> dict[str, Mapping[str, Any]]:
+    """The v1 PodList that a kubelet serves, by the names of the manifests."""
+    text = fetch(f"{url}/pods")
+    items = json.loads(text)["items"] or [] if text else []
+    return {pod["metadata"]["name"].removesuffix(f"-{NODE}"): pod for pod in items}
+
+
 class Kubelet:
     """A running kubelet."""
 
@@ -123,9 +130,7 @@ class Kubelet:
 
     def pods(self) -> dict[str, Mapping[str, Any]]:
         """What it says of its pods (v1), by the manifest's name."""
-        text = fetch(f"{self.url}/pods")
-        items = json.loads(text)["items"] or [] if text else []
-        return {pod["metadata"]["name"].removesuffix(f"-{NODE}"): pod for pod in items}
+        return pods_by_name(self.url)
 
     def running(self) -> dict[str, Mapping[str, Any]]:
         """The first container's status of each pod that runs."""

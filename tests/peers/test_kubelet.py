@@ -12,7 +12,7 @@ import pytest
 from .bench_programs import FakeCri, PlegRun
 from .processes import Program, wait_until
 from .runtime_client import RuntimeClient
-from .standalone_kubelet import Kubelet
+from .standalone_kubelet import Kubelet, pods_by_name
 
 PODS = [f"pod-{number}" for number in range(30)]
 ERRORS = "kubelet_evented_pleg_connection_error_count"
@@ -46,6 +46,7 @@ class Rate:
 
     @property
     def per_second(self) -> float:
+        assert len(self.increases) >= 10, f"it grew at {self.increases} only"
         (first, low), (last, high) = self.increases[0], self.increases[-1]
         return (high - low) / (last - first)
 
@@ -69,7 +70,13 @@ def running(program: Kubelet | PlegRun) -> tuple[float, dict[str, float]]:
 
 def container_id(status: Mapping[str, Any]) -> str:
     """The runtime's own id, without the runtime's name."""
-    return str(status["containerID"]).rpartition("/")[2]
+    return str(status["containerID"]).removeprefix("containerd://")
+
+
+def containers_in(pods: Mapping[str, Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
+    """What is said of a pod's containers, as far as a PLEG can know it."""
+    fields = ("name", "state", "lastState", "ready", "restartCount", "image", "imageID", "started", "containerID")
+    return [{field: status.get(field) for field in fields} for status in pods[name]["status"]["containerStatuses"]]
 
 
 def complaints(kubelet: Program) -> list[str]:
@@ -114,6 +121,11 @@ def test_a_kubelet_lives_on_the_fake(
     assert ours == pytest.approx(theirs, rel=0.1)
     # The killed container's remains stay listed: a kubelet keeps one dead container of each name.
     assert running(node) == running(pleg) == (len(PODS), {"running": len(PODS), "exited": 1})
+
+    mine = pods_by_name(pleg.url)
+    assert mine.keys() == node.pods().keys()
+    for name in ("pod-0", "pod-7"):
+        assert containers_in(mine, name) == containers_in(node.pods(), name)
 
     node.remove_pods(*PODS[:10])
     left = set(PODS[10:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -9,9 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, ParamSpec
 
 import anyio
+import trio
+import trio.testing
 from anyio.abc import TaskGroup
 
-from cri.clock import Clock, seconds
+from cri.clock import SECOND, VIRTUAL_EPOCH, Clock, seconds
 from cri.virtual_time import run_virtual, virtual_clock
 from pleg.cache import PodCache
 from pleg.channel import EventChannel
@@ -41,6 +44,21 @@ def virtual(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
         run_virtual(functools.partial(test, *args, **kwargs))
 
     return run
+
+
+def run_in_trio(test: Callable[..., Awaitable[None]], *args: object) -> None:
+    """Run an async test in trio's own virtual time, where tasks that are ready run in a shuffled order."""
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    anyio.run(test, *args, backend="trio", backend_options={"clock": clock})
+
+
+def current_clock() -> Clock:
+    """The clock of the virtual time that runs, asyncio's or trio's."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return Clock(lambda: round(trio.current_time() * SECOND), wall_base=VIRTUAL_EPOCH)
+    return virtual_clock()
 
 
 class Recording(Hooks):
@@ -104,7 +122,7 @@ class Bench:
         timeout: int = DEFAULT_TIMEOUT,
         seed: int = 1,
     ) -> None:
-        self.clock = virtual_clock()
+        self.clock = current_clock()
         self.runtime = ScriptedRuntime(self.clock)
         self.hooks = Recording(self.clock)
         self.cache = PodCache(refuse_older=refuse_older)
@@ -209,7 +227,7 @@ class NodeBench:
     """A whole node over a scripted runtime."""
 
     def __init__(self, settings: Settings | None = None, *, seed: int = 1) -> None:
-        self.clock = virtual_clock()
+        self.clock = current_clock()
         self.runtime = ScriptedRuntime(self.clock)
         self.hooks = Recording(self.clock)
         self.node = Kubelet(self.runtime, self.clock, settings=settings, seed=seed, hooks=[self.hooks])

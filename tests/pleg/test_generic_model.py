@@ -4,9 +4,11 @@ and the events of each container are a path of the state table."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import anyio
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ from pleg.lifecycle import CONTAINER_STATE, SANDBOX_STATE, PlegState
 from pleg.pods import ContainerState, SandboxState
 from tests.pleg.paths import follow_all
 from tests.pleg.scripted_runtime import STATES, ScriptedRuntime
-from tests.pleg.support import Bench
+from tests.pleg.support import Bench, run_in_trio
 
 UIDS = ("a", "b", "c")
 CONTAINERS = tuple(f"{uid}{number}" for uid in UIDS for number in range(3))
@@ -40,17 +42,22 @@ _ORDER = (0, 1, 3, 2)
 pauses = st.sampled_from([0, 1, 2, 3, 5, 300, 1100])
 
 
+@pytest.mark.parametrize("run", [run_virtual, run_in_trio])
 @given(
     st.lists(st.tuples(step, pauses), max_size=40),
     st.booleans(),
     st.sampled_from([3, 1000]),
     st.integers(0, 3),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 def test_when_faults_end_the_cache_is_the_runtime_and_events_are_paths(
-    steps: list[tuple[tuple[str, str, str], int]], strange: bool, capacity: int, seed: int
+    run: Callable[..., None],
+    steps: list[tuple[tuple[str, str, str], int]],
+    strange: bool,
+    capacity: int,
+    seed: int,
 ) -> None:
-    run_virtual(_run, steps, strange, capacity, seed)
+    run(_run, steps, strange, capacity, seed)
 
 
 async def _run(steps: list[tuple[tuple[str, str, str], int]], strange: bool, capacity: int, seed: int) -> None:

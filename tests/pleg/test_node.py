@@ -163,6 +163,7 @@ async def test_callers_are_told_apart() -> None:
         ("ListPodSandbox", "housekeeping"),
         ("ListContainers", "housekeeping"),
         ("Status", "status"),
+        ("Version", "status"),
         ("GetContainerEvents", "event stream"),
     }
 

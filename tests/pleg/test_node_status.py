@@ -9,14 +9,13 @@ import anyio
 import pytest
 
 from cri.clock import MILLISECOND, MINUTE, SECOND, VIRTUAL_EPOCH, seconds
-from cri.virtual_time import virtual_clock
 from pleg.node.node_status import NodeStatus
-from tests.pleg.support import Recording, running, virtual
+from tests.pleg.support import Recording, current_clock, running, virtual
 
 
 class Status:
     def __init__(self, seed: int = 1) -> None:
-        self.clock = virtual_clock()
+        self.clock = current_clock()
         self.hooks = Recording(self.clock)
         self.errors: list[str] = []
         self.status = NodeStatus(lambda: self.errors, self.clock, self.hooks, random.Random(seed), node_name="node-1")

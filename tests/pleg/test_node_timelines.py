@@ -168,7 +168,7 @@ async def test_the_whole_runtime_is_frozen_for_395_seconds() -> None:
     assert errors["ListPodSandbox"] == 4
     assert errors["Status"] == 3
     intervals = [interval // SECOND for interval in bench.hooks.of("relist_started")[1:] if interval > 2 * SECOND]
-    # 122, 243 and 364 s, since the last good one; the one under way at the thaw was good, and began 33 s before the next.
+    # 122, 243 and 364 s since the last good one; the one under way at the thaw was good, 33 s before the next.
     assert [round(interval, -1) for interval in intervals] == [120, 240, 360, 30]
 
 

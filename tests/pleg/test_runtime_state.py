@@ -45,7 +45,20 @@ async def test_status_is_asked_for_five_seconds_after_the_last_answer() -> None:
     bench.runtime.delays["Status"] = SECOND
     async with running(bench.state.run):
         await bench.until(20 * SECOND)
-    assert [call.at // SECOND for call in bench.runtime.calls] == [0, 6, 12, 18]
+    assert [call.at // SECOND for call in bench.runtime.calls if call.rpc == "Status"] == [0, 6, 12, 18]
+
+
+@virtual
+async def test_the_runtimes_name_is_asked_for_until_it_is_known() -> None:
+    bench = State()
+    bench.runtime.fail("Version", Code.UNAVAILABLE, "gone")
+    async with running(bench.state.run):
+        await bench.until(SECOND)
+        assert bench.state.runtime_name == ""
+        bench.runtime.answer("Version", cri.VersionResponse(runtime_name="containerd"))
+        await bench.until(20 * SECOND)
+    assert bench.state.runtime_name == "containerd"
+    assert [call.rpc for call in bench.runtime.calls].count("Version") == 2
 
 
 @pytest.mark.parametrize("how", ["error", "hang", "malformed"])
