@@ -36,6 +36,14 @@ class Clock:
         """The machine's clock."""
         return cls(time.monotonic_ns, wall_base=time.time_ns())
 
+    def shifted(self, by: int) -> Clock:
+        """One that reads `by` ns later in wall time, and can be stepped without moving this one."""
+        return Clock(self._monotonic, wall_base=self.now() + by)
+
+    def step(self, by: int) -> None:
+        """Wall time jumps by `by` ns; monotonic time goes on."""
+        self._offset += by
+
     def monotonic(self) -> int:
         """Nanoseconds since some fixed point; only differences mean anything."""
         return self._monotonic()

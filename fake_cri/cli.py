@@ -59,6 +59,12 @@ ACTION is one of
   oversized            an answer of 17 MiB
   hold(NAME,D)         a hang that holds the lock NAME meanwhile; without D until the fault is removed
   lock(NAME)           waits while NAME is held
+  not_ready(runtime)   Status says that RuntimeReady is false; not_ready(network)
+\b
+Runtime in the place of RPC strikes the runtime as a whole, as in 'Runtime @10s: restart(5s)':
+  restart(D), restart(D,lost)  down for D; lost: what ended meanwhile reads 255 and Unknown
+  crash, socket_gone           down to the end of the span: a dead socket; no socket
+  clock_step(D)                its clock jumps by D, and back at the end of the span
 \b
 An uncounted last term lasts for ever: end with ->off to be well again.
   --fault 'ContainerStatus[pod=default/web-0,container=app] @10s..40s: hang'
@@ -111,6 +117,16 @@ def serve(
             autocompletion=lambda: list(RUNTIMES),
         ),
     ] = RUNTIMES[0],
+    dead: Annotated[
+        int,
+        typer.Option("--dead", min=0, help="Dead pods beside them: sandbox NOTREADY, containers EXITED, for ever."),
+    ] = 0,
+    entry_bytes: Annotated[
+        int, typer.Option("--entry-bytes", min=0, max=1 << 20, help="Fill each list entry up to this size.")
+    ] = 0,
+    clock_offset: Annotated[
+        str, typer.Option("--clock-offset", metavar="DURATION", help="Set its clock off, as by 5s or -300ms.")
+    ] = "0s",
     journal: Annotated[
         str | None,
         typer.Option(
@@ -125,6 +141,7 @@ def serve(
     ] = None,
 ) -> None:
     rate = _rate(churn)
+    from cri.durations import parse_duration
     from fake_cri.faults import DocumentError, parse_fault, read_faults
     from fake_cri.listening import parse_address
     from fake_cri.profiles import ProfileError, load_profile
@@ -133,6 +150,10 @@ def serve(
         address = parse_address(listen)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--listen") from None
+    try:
+        offset = parse_duration(clock_offset)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--clock-offset") from None
     try:
         profile = load_profile(runtime)
     except ProfileError as error:
@@ -149,7 +170,9 @@ def serve(
     from fake_cri.serving import ServeError, Settings
     from fake_cri.serving import serve as run
 
-    settings = Settings(address, profile, pods, containers, rate, seed, journal, faults)
+    settings = Settings(
+        address, profile, pods, containers, rate, seed, journal, faults, dead, entry_bytes, clock_offset=offset
+    )
     try:
         run(settings, lambda line: typer.echo(line, err=True))
     except ServeError as error:

@@ -25,7 +25,7 @@ StreamHandler = Callable[[Any], AsyncGenerator[bytes, None]]
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """When, in ns, a container that is being stopped ends, and whether by its stop signal or by SIGKILL."""
+    """When, in monotonic ns, a container that is being stopped ends, and whether by its stop signal or by SIGKILL."""
 
     at: int
     number: int
@@ -51,7 +51,7 @@ class Core:
 
         Returns when all have ended. When cancelled, those that heed the signal end all the same: it was sent.
         """
-        now = self.clock.now()
+        now = self.clock.monotonic()
         ends: list[_End] = []
         for number, container in enumerate(containers):
             if not container.running:
@@ -66,7 +66,7 @@ class Core:
         ends.sort(key=lambda end: (end.at, end.number))
         try:
             while ends:
-                delay = ends[0].at - self.clock.now()
+                delay = ends[0].at - self.clock.monotonic()
                 if delay > 0:
                     await anyio.sleep(seconds(delay))
                     continue

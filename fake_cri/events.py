@@ -166,6 +166,14 @@ class Events:
             self._subscriptions.remove(subscription)
             self.lost += subscription.lost
 
+    def clock_stepped(self) -> None:
+        """Times may go back from here on."""
+        self._last_time = 0
+
+    def reopen(self) -> None:
+        """The runtime is up again: streams may be opened."""
+        self._end = None
+
     def close(self) -> None:
         """End every stream, now and later, as a runtime that goes down does."""
         self._end = CriError(Code.UNAVAILABLE, "error reading from server: EOF")

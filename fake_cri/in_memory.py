@@ -28,7 +28,8 @@ _IN_FLIGHT: Final = 1500
 _LEAST_DIAL: Final = 20 * MICROSECOND
 _MOST_DIAL: Final = 100 * MICROSECOND
 
-_DIAL: Final = 'connection error: desc = "transport: Error while dialing: dial unix: connect: connection refused"'
+_DIAL: Final = 'connection error: desc = "transport: Error while dialing: dial unix: connect: '
+_NO_FILE: Final = "no such file or directory"
 
 
 class InMemoryTransport:
@@ -44,14 +45,23 @@ class InMemoryTransport:
         self._limit = max_receive_bytes
         self._refusal: CriError | None = None
         self._open: set[_Attempt] = set()
+        runtime.outage.add(self)
+        if runtime.outage.is_down:
+            self.disconnect()
 
     @property
     def connected(self) -> bool:
         return self._refusal is None
 
-    def disconnect(self) -> None:
+    async def down(self, *, socket: bool) -> None:
+        self.disconnect(socket=socket)
+
+    async def up(self) -> None:
+        self.reconnect()
+
+    def disconnect(self, *, socket: bool = True) -> None:
         """The runtime goes down: calls and streams under way end with UNAVAILABLE, new ones are refused."""
-        self._refusal = CriError(Code.UNAVAILABLE, _DIAL)
+        self._refusal = CriError(Code.UNAVAILABLE, _DIAL + ("connection refused" if socket else _NO_FILE) + '"')
         self._interrupt(CriError(Code.UNAVAILABLE, "error reading from server: EOF"))
 
     def reconnect(self) -> None:
@@ -60,6 +70,7 @@ class InMemoryTransport:
 
     async def aclose(self) -> None:
         """Calls under way end with CANCELLED, and so does every later one."""
+        self._runtime.outage.remove(self)
         closing = CriError(Code.CANCELLED, "grpc: the client connection is closing")
         self._refusal = closing
         self._interrupt(closing)

@@ -88,6 +88,27 @@ def bound(address: Address, bind: Callable[[str], int]) -> Iterator[Address]:
                 address.path.unlink()
 
 
+@contextmanager
+def stale(path: Path) -> Iterator[None]:
+    """While the block runs, a socket stands there that nobody listens on, as a killed runtime leaves it.
+
+    Nothing where another file has taken its place.
+    """
+    umask = os.umask(0o177)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left, suppress(OSError):
+            left.bind(os.fspath(path))
+    finally:
+        os.umask(umask)
+    made = _identity(path) if path.is_socket() else None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if _identity(path) == made and not _answers(path):
+                path.unlink()
+
+
 def _bind(path: Path, bind: Callable[[str], int]) -> tuple[int, int]:
     """Bind a socket that only its owner may open, and give its identity.
 

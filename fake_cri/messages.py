@@ -11,14 +11,16 @@ from google.protobuf.message import Message
 
 from cri.v1 import api_pb2 as pb
 from fake_cri.entries import map_entries
-from fake_cri.objects import Container, Sandbox
+from fake_cri.objects import PADDING, Container, Sandbox
 from fake_cri.profiles import Profile
 
 
 class Messages:
     """Writes messages as one runtime does."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, entry_bytes: int = 0) -> None:
+        """List entries are filled up to `entry_bytes` by an annotation."""
+        self._entry_bytes = entry_bytes
         self._keeps_ip = profile.lifecycle.keeps_ip_after_stop
         self._omits = frozenset(profile.status.omits)
 
@@ -32,7 +34,7 @@ class Messages:
             created_at=sandbox.created_at,
             runtime_handler=sandbox.runtime_handler,
         )
-        return _spellings(base, 5, config.labels, 6, config.annotations)
+        return self._spellings(base, 5, config.labels, 6, config.annotations)
 
     def container_entry(self, container: Container) -> tuple[bytes, bytes]:
         """The serialized Container of a list, in two spellings, as `sandbox_entry`."""
@@ -50,7 +52,7 @@ class Messages:
             base.image_id = container.image_id
         if "user_specified_image" in self._omits:
             base.image.user_specified_image = ""
-        return _spellings(base, 8, config.labels, 9, config.annotations)
+        return self._spellings(base, 8, config.labels, 9, config.annotations)
 
     def sandbox_status(self, sandbox: Sandbox) -> pb.PodSandboxStatus:
         """The whole PodSandboxStatus."""
@@ -100,18 +102,35 @@ class Messages:
             status.user.linux.CopyFrom(pb.LinuxContainerUser(uid=uid, gid=gid, supplemental_groups=groups))
         return status
 
+    def _spellings(
+        self,
+        base: Message,
+        labels: int,
+        label_pairs: Mapping[str, str],
+        annotations: int,
+        annotation_pairs: Mapping[str, str],
+    ) -> tuple[bytes, bytes]:
+        """The entry with its two maps, whose field numbers are given, in the order of their keys and against it."""
+        start = base.SerializeToString(deterministic=True)
+        first = start + map_entries(labels, label_pairs) + map_entries(annotations, annotation_pairs)
+        second = (
+            start
+            + map_entries(labels, label_pairs, backwards=True)
+            + map_entries(annotations, annotation_pairs, backwards=True)
+        )
+        padding = _padding(annotations, self._entry_bytes - len(first))
+        return first + padding, second + padding
 
-def _spellings(
-    base: Message, labels: int, label_pairs: Mapping[str, str], annotations: int, annotation_pairs: Mapping[str, str]
-) -> tuple[bytes, bytes]:
-    """The entry with its two maps, whose field numbers are given, in the order of their keys and against it."""
-    start = base.SerializeToString(deterministic=True)
-    return (
-        start + map_entries(labels, label_pairs) + map_entries(annotations, annotation_pairs),
-        start
-        + map_entries(labels, label_pairs, backwards=True)
-        + map_entries(annotations, annotation_pairs, backwards=True),
-    )
+
+def _padding(field: int, size: int) -> bytes:
+    """An annotation of about `size` bytes, at most two fewer; nothing where that is too few for one."""
+    text = size - len(map_entries(field, {PADDING: ""}))
+    while text >= 0:
+        entry = map_entries(field, {PADDING: "." * text})
+        if len(entry) <= size:
+            return entry
+        text -= len(entry) - size
+    return b""
 
 
 def log_path(container: Container) -> str:

@@ -18,6 +18,8 @@ STOP_EXIT_CODE: Final = "fake-cri/stop-exit-code"  # its exit code when stopped 
 START_ERROR: Final = "fake-cri/start-error"  # a text: StartContainer fails with it
 MISSING_COMMAND: Final = "fake-cri/missing-command"  # a command that the image does not have
 
+PADDING: Final = "fake-cri/padding"  # fills list entries up to the size that was asked for
+
 SandboxKey = tuple[str, str, str, int]
 ContainerKey = tuple[str, int, str, str, str]
 
@@ -73,7 +75,8 @@ class Container:
     reason: str = ""
     message: str = ""
     pid: int = 0
-    ends_at: int = 0  # when it will have ended by its stop signal; 0 before one was sent
+    ended: int = 0  # monotonic: when it ended by itself or was stopped
+    ends_at: int = 0  # monotonic: when it will have ended by its stop signal; 0 before one was sent
 
     @property
     def state(self) -> pb.ContainerState.ValueType:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from typing import TypedDict
@@ -21,11 +21,13 @@ from fake_cri.core import Core
 from fake_cri.costs import CostModel
 from fake_cri.events import Events
 from fake_cri.faults import ArmedPlan, Call, FaultPlan, Locks, Proceed, ProceedStream
+from fake_cri.faults.incident import RUNTIME
 from fake_cri.images import Catalogue
 from fake_cri.journal import Change
 from fake_cri.logs import Logs, NoLogs
 from fake_cri.lookup import StateLookup
 from fake_cri.objects import Container, Sandbox, state_name
+from fake_cri.outage import Outage
 from fake_cri.profiles import Profile
 from fake_cri.services import handlers, stream_handlers
 from fake_cri.state import Moment, State
@@ -62,25 +64,37 @@ class FakeRuntime:
         journal: Journal | None = None,
         faults: Iterable[FaultPlan] = (),
         logs: Logs | None = None,
+        clock_offset: int = 0,
+        entry_bytes: int = 0,
     ) -> None:
+        """`clock_offset` in ns sets its wall clock off; list entries are filled up to `entry_bytes`."""
         self.profile = profile
-        self.clock = clock
+        self.clock = clock.shifted(clock_offset)
+        self._true_clock = clock
         self.seed = seed
         self.changes = 0
         self.counts: dict[str, Count] = {}
         self._journal = journal
         self._fault_rng = self.rng("faults")
         self._faults: dict[str, list[ArmedPlan]] = {}
-        self.locks = Locks(clock)
-        for plan in faults:
-            self.arm(plan)
-        self.state = State(profile, clock, ids=self.rng("ids"), order=self.rng("order"), observer=self._changed)
+        self.locks = Locks(self.clock)
+        self.state = State(
+            profile,
+            self.clock,
+            ids=self.rng("ids"),
+            order=self.rng("order"),
+            observer=self._changed,
+            entry_bytes=entry_bytes,
+        )
         self._lookup = StateLookup(self.state)
         self.catalogue = Catalogue(profile.images)
-        self.events = Events(profile, self.state, clock, self.rng("events"))
+        self.events = Events(profile, self.state, self.clock, self.rng("events"))
+        self.outage = Outage(self.state, self.events, self.clock)
+        for plan in faults:
+            self.arm(plan)
         core = Core(
             profile=profile,
-            clock=clock,
+            clock=self.clock,
             state=self.state,
             catalogue=self.catalogue,
             events=self.events,
@@ -101,6 +115,8 @@ class FakeRuntime:
     def arm(self, plan: FaultPlan) -> ArmedPlan:
         """Put a fault into effect beside those that are; of two for one rpc the first stands outside."""
         armed = ArmedPlan(plan, now=self.clock.monotonic())
+        if plan.rpc == RUNTIME:
+            self.outage.arm(armed)
         self._faults.setdefault(plan.rpc, []).append(armed)
         return armed
 
@@ -180,7 +196,7 @@ class FakeRuntime:
     def _changed(self, moment: Moment, subject: Sandbox | Container, change: Change) -> None:
         self.changes += 1
         if self._journal is not None:
-            self._journal(change)
+            self._journal(replace(change, time_ns=self._true_clock.now()))  # the truth has the client's time
         self.events.changed(moment, subject, change)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import ExitStack, aclosing, asynccontextmanager
 from typing import Final
 
 import anyio
@@ -12,7 +12,7 @@ import grpc.aio
 
 from cri.methods import METHODS, Method
 from cri.transport import MAX_MESSAGE_BYTES, Code, CriError
-from fake_cri.listening import Address, bound
+from fake_cri.listening import Address, bound, stale
 from fake_cri.runtime import FakeRuntime
 
 #: What calls under way get at the end before they are cancelled, in seconds.
@@ -36,19 +36,45 @@ async def serving(runtime: FakeRuntime, address: Address) -> AsyncIterator[Addre
 
     Raises ListenError when the address cannot be had.
     """
-    server = grpc.aio.server(handlers=[_Handlers(runtime)], options=_OPTIONS)
+    endpoint = _Endpoint(runtime, address)
     try:
-        with bound(address, server.add_insecure_port) as listening:
-            await server.start()
-            try:
-                yield listening
-            finally:
-                with anyio.CancelScope(shield=True):
-                    runtime.events.close()
-                    await server.stop(_GRACE)
+        await endpoint.up()
+        runtime.outage.add(endpoint)
+        yield endpoint.address
     finally:
         with anyio.CancelScope(shield=True):
-            await server.stop(None)
+            runtime.outage.remove(endpoint)
+            runtime.events.close()
+            await endpoint.close()
+
+
+class _Endpoint:
+    """A listening server, which goes and comes back at the same address."""
+
+    def __init__(self, runtime: FakeRuntime, address: Address) -> None:
+        self.address = address
+        self._runtime = runtime
+        self._bound = ExitStack()
+        self._server: grpc.aio.Server | None = None
+
+    async def up(self) -> None:
+        self._bound.close()
+        server = grpc.aio.server(handlers=[_Handlers(self._runtime)], options=_OPTIONS)
+        self._server = server
+        self.address = self._bound.enter_context(bound(self.address, server.add_insecure_port))
+        await server.start()
+
+    async def down(self, *, socket: bool) -> None:
+        await self.close(grace=None)
+        if socket and self.address.path is not None:
+            self._bound.enter_context(stale(self.address.path))
+
+    async def close(self, grace: float | None = _GRACE) -> None:
+        """Calls under way get `grace` seconds; then nothing of it is left."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(grace)
+        self._bound.close()
 
 
 class _Handlers(grpc.GenericRpcHandler):

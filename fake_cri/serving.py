@@ -30,7 +30,10 @@ class ServeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`churn` is changes per second; `journal` a path, `-` for standard output, or None."""
+    """`churn` is changes per second; `journal` a path, `-` for standard output, or None.
+
+    `dead` pods, list entries of at least about `entry_bytes`, and the wall clock's offset in ns.
+    """
 
     address: Address
     profile: Profile
@@ -40,6 +43,9 @@ class Settings:
     seed: int
     journal: str | None
     faults: Sequence[FaultPlan]
+    dead: int = 0
+    entry_bytes: int = 0
+    clock_offset: int = 0
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> None:
@@ -61,9 +67,16 @@ async def _serve(settings: Settings, file: TextIO | None, say: Callable[[str], N
         journal=journal,
         faults=settings.faults,
         logs=LogFiles(),
+        clock_offset=settings.clock_offset,
+        entry_bytes=settings.entry_bytes,
     )
     workload = Workload(
-        runtime, pods=settings.pods, containers=settings.containers, churn=settings.churn, seed=settings.seed
+        runtime,
+        pods=settings.pods,
+        containers=settings.containers,
+        churn=settings.churn,
+        seed=settings.seed,
+        dead=settings.dead,
     )
     async with anyio.create_task_group() as tasks:
         await tasks.start(_watch_signals, stop)
@@ -74,6 +87,7 @@ async def _serve(settings: Settings, file: TextIO | None, say: Callable[[str], N
             async with serving(runtime, settings.address) as address:
                 say(f"listening on {address} ({_about(settings)})")
                 tasks.start_soon(workload.run)
+                tasks.start_soon(_incidents, runtime, problems, stop)
                 await stop.wait()
         except ListenError as error:
             problems.append(error)
@@ -89,6 +103,14 @@ async def _serve(settings: Settings, file: TextIO | None, say: Callable[[str], N
     say(f"stopped after {runtime.changes} changes{kept}")
 
 
+async def _incidents(runtime: FakeRuntime, problems: list[ListenError], stop: anyio.Event) -> None:
+    try:
+        await runtime.outage.run()
+    except* ListenError as group:  # it cannot come back: something else has its address
+        problems.extend(error for error in group.exceptions if isinstance(error, ListenError))
+        stop.set()
+
+
 async def _watch_signals(stop: anyio.Event, *, task_status: anyio.abc.TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
@@ -99,6 +121,8 @@ async def _watch_signals(stop: anyio.Event, *, task_status: anyio.abc.TaskStatus
 def _about(settings: Settings) -> str:
     pods = f"{settings.pods} pods x {settings.containers} containers" if settings.pods else "no pods of its own"
     churn = f"churn {settings.churn:g}/s" if settings.churn else "no churn"
+    if settings.dead:
+        pods += f", {settings.dead} dead pods"
     return f"{settings.profile.name}, {pods}, {churn}, seed {settings.seed}"
 
 

@@ -39,6 +39,7 @@ from fake_cri.profiles import Profile
 
 SIGKILL_EXIT: Final = 137
 START_ERROR_EXIT: Final = 128
+UNKNOWN_EXIT: Final = 255
 
 
 class Moment(enum.Enum):
@@ -61,12 +62,21 @@ Observer = Callable[[Moment, "Sandbox | Container", Change], None]
 class State:
     """All sandboxes and containers of one runtime."""
 
-    def __init__(self, profile: Profile, clock: Clock, *, ids: Random, order: Random, observer: Observer) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        clock: Clock,
+        *,
+        ids: Random,
+        order: Random,
+        observer: Observer,
+        entry_bytes: int = 0,
+    ) -> None:
         self._profile = profile
         self._clock = clock
         self._ids = ids
         self._observer = observer
-        self.messages = Messages(profile)
+        self.messages = Messages(profile, entry_bytes)
         twins = profile.lists.map_order == "random"
         self.sandboxes: IdIndex[Sandbox] = IdIndex()
         self.containers: IdIndex[Container] = IdIndex()
@@ -242,7 +252,7 @@ class State:
         if container.finished_at:
             return
         old = state_name(container)
-        container.finished_at = self._clock.now()
+        container.finished_at, container.ended = self._clock.now(), self._clock.monotonic()
         container.exit_code = exit_code
         container.reason = "OOMKilled" if oom_killed else "Completed" if exit_code == 0 else "Error"
         self._renew(container)
@@ -267,6 +277,14 @@ class State:
         """A stop that meets a container never started: it ends where this runtime has its init wait, else nothing."""
         if self._stop_ends_created(container):
             self.end_container(container, SIGKILL_EXIT)
+
+    def forget_exits(self, since: int) -> None:
+        """Containers that ended at or after the monotonic ns `since` read EXITED, 255, Unknown: nobody saw how."""
+        for container in self.containers:
+            if container.finished_at and container.ended >= since:
+                container.finished_at = self._clock.now()
+                container.exit_code, container.reason, container.message = UNKNOWN_EXIT, "Unknown", ""
+                self._renew(container)
 
     # --- within ----------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ Steps = Generator[int, None, None]
 _EXITS: Final = ((0, False), (1, False), (3, False), (137, True), (143, False))
 _EXIT_WEIGHTS: Final = (5, 3, 1, 2, 1)
 _DEAD_KEPT: Final = 1  # of each container, as the kubelet does
+_RETRY: Final = 100 * MILLISECOND  # how often what waits for a runtime that is down looks again
 _POD_SHARE: Final = 0.12  # of all scripts, those that replace a whole pod
 
 
@@ -63,8 +64,18 @@ class Workload:
     """Makes pods and lets them live. Deterministic given seed and clock."""
 
     def __init__(
-        self, runtime: FakeRuntime, *, pods: int = 0, containers: int = 2, churn: float = 0.0, seed: int | str = 1
+        self,
+        runtime: FakeRuntime,
+        *,
+        pods: int = 0,
+        containers: int = 2,
+        churn: float = 0.0,
+        seed: int | str = 1,
+        dead: int = 0,
     ) -> None:
+        """`dead` pods stand beside the `pods`: their sandboxes NOTREADY, their containers EXITED, for ever."""
+        self._dead = dead
+        self._dead_rng = Random(f"{seed}/dead")
         self._runtime = runtime
         self._state = runtime.state
         self._clock = runtime.clock
@@ -90,6 +101,17 @@ class Workload:
         for _ in range(self._wanted):
             for _ in self._come():
                 pass
+        catalogue = self._runtime.catalogue
+        for number in range(self._dead):
+            spec = make_pod(self._dead_rng, number, self._containers)
+            sandbox = self._state.run_sandbox(spec.sandbox, "", own=True)
+            image = catalogue.pull(spec.image)
+            for name in spec.containers:
+                config = spec.container(name, 0, catalogue.image_id(image))
+                container = self._state.create_container(sandbox, config, catalogue.names(image))
+                self._state.start_container(container)
+                self._state.end_container(container, 0)
+            self._state.stop_sandbox(sandbox)
 
     def stop_churn(self) -> None:
         """Begin nothing new; what is in progress goes on to its end, and `run` returns after it."""
@@ -103,8 +125,11 @@ class Workload:
         while not self.quiet:
             now = self._clock.monotonic()
             while self._steps and self._steps[0][0] <= now:
-                _, _, script = heapq.heappop(self._steps)
-                self._advance(script, now)
+                _, number, script = heapq.heappop(self._steps)
+                if self._runtime.outage.is_down:  # all but exits takes a runtime that answers
+                    heapq.heappush(self._steps, (now + _RETRY, number, script))
+                else:
+                    self._advance(script, now)
             if self._churning and self._next_arrival <= now:
                 self._arrive(now)
                 continue
@@ -128,7 +153,7 @@ class Workload:
 
     def _choose(self) -> Script | None:
         running = [container for container in self._state.containers if container.running]
-        if self._wanted and (not running or self._rng.random() < _POD_SHARE):
+        if self._wanted and not self._runtime.outage.is_down and (not running or self._rng.random() < _POD_SHARE):
             pods = [pod for pod in self._pods.values() if not pod.leaving]
             missing = self._wanted - len(pods)
             if missing <= 0 or (missing <= self._wanted // 10 and self._rng.random() < 0.5):

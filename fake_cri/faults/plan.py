@@ -42,8 +42,10 @@ class ArmedPlan:
         """`now` is the monotonic ns from which its schedule counts."""
         self.plan = plan
         self.calls = 0
-        self._begin = now
-        self._gate = Gate()
+        schedule = plan.schedule
+        self.begin = now + schedule.begin
+        self.end = now + schedule.end if schedule.end is not None else None
+        self.gate = Gate()
         self._at = 0
         self._left = plan.terms[0].count if plan.terms else None
         self._turn = 0
@@ -51,16 +53,16 @@ class ArmedPlan:
 
     def release(self) -> None:
         """It acts no more, and what it holds goes on."""
-        self._gate.release()
+        self.gate.release()
 
     def next(self, call: Call) -> tuple[Fault | None, Call]:
         """The fault that this call meets, None where it passes, and the call with what the fault needs."""
-        selector, schedule = self.plan.selector, self.plan.schedule
+        selector = self.plan.selector
         if not selector.everything and not selector.fits(subject_of(call.method, call.request, call.lookup)):
             return None, call
         self.calls += 1
         now = call.clock.monotonic()
-        if self._gate.released or not schedule.covers(now - self._begin, self.calls):
+        if self.gate.released or not self._covers(now):
             return None, call
         term = self._term(now)
         if term is None:
@@ -71,11 +73,14 @@ class ArmedPlan:
             return None, call
         if self._window_end is None and term.fault.window is not None:
             self._window_end = now + term.fault.window
-        end = self._begin + schedule.end if schedule.end is not None else None
-        ends = [moment for moment in (self._window_end, end) if moment is not None]
-        met = replace(call, gate=self._gate, window_end=min(ends, default=None), turn=self._turn)
+        ends = [moment for moment in (self._window_end, self.end) if moment is not None]
+        met = replace(call, gate=self.gate, window_end=min(ends, default=None), turn=self._turn)
         self._turn += 1
         return term.fault, met
+
+    def _covers(self, now: int) -> bool:
+        within = self.begin <= now and (self.end is None or now < self.end)
+        return within and self.calls > self.plan.schedule.after
 
     def _term(self, now: int) -> Term | None:
         """The one in force, past those whose count or window is used up; None past the last."""

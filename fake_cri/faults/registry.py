@@ -11,9 +11,11 @@ from fake_cri.faults.cut import Cut
 from fake_cri.faults.error import Error
 from fake_cri.faults.garbage import Garbage
 from fake_cri.faults.hang import Hang
+from fake_cri.faults.incident import ClockStep, Crash, Restart, SocketGone
 from fake_cri.faults.latency import Latency
 from fake_cri.faults.lock import Hold, Lock
 from fake_cri.faults.not_found import NotFound
+from fake_cri.faults.not_ready import NotReady
 from fake_cri.faults.off import Off
 from fake_cri.faults.oversized import Oversized
 from fake_cri.faults.truncated import Truncated
@@ -46,6 +48,11 @@ _KINDS: Final[tuple[type[Kind], ...]] = (
     Cut,
     Hold,
     Lock,
+    NotReady,
+    Restart,
+    Crash,
+    SocketGone,
+    ClockStep,
 )
 
 FAULTS: Final[Mapping[str, type[Kind]]] = MappingProxyType({kind.name: kind for kind in _KINDS})

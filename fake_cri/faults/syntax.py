@@ -7,10 +7,12 @@ SELECTOR is [pod=NAMESPACE/NAME,container=NAME,uid=UID,id=PREFIX], any of them
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from cri.durations import format_duration, parse_duration
 from cri.methods import METHODS
+from fake_cri.faults.incident import RUNTIME, Incident
 from fake_cri.faults.plan import FaultPlan, Term
 from fake_cri.faults.registry import FAULTS
 from fake_cri.faults.target import KEYS, Schedule, Selector
@@ -44,8 +46,9 @@ def parse_fault(text: str) -> FaultPlan:
             "[SELECTOR], @FROM..UNTIL and after N calls"
         )
     rpc = head["rpc"]
-    if rpc not in METHODS:
-        raise ValueError(f"the fault {text!r} names no rpc of CRI v1: choose one of {', '.join(sorted(METHODS))}")
+    if rpc != RUNTIME and rpc not in METHODS:
+        known = ", ".join(sorted(METHODS))
+        raise ValueError(f"the fault {text!r} names no rpc of CRI v1: choose one of {known}, or {RUNTIME}")
     try:
         selector = _selector(head["selector"])
         begin, end = head["begin"], head["end"]
@@ -54,6 +57,7 @@ def parse_fault(text: str) -> FaultPlan:
             raise ValueError("after the @ stands a time, as in @10s or @10s..40s")
         parts = split(head["actions"], "->")
         terms = tuple(_term(part, rpc, last=number == len(parts)) for number, part in enumerate(parts, start=1))
+        check_incident(rpc, selector, schedule, terms)
     except ValueError as error:
         raise ValueError(f"the fault {text!r} {error}") from None
     return FaultPlan(rpc, terms, text, selector, schedule)
@@ -67,6 +71,18 @@ def make_schedule(begin: str | None, end: str | None, after: int) -> Schedule:
     return schedule
 
 
+def check_incident(rpc: str, selector: Selector, schedule: Schedule, terms: Sequence[Term]) -> None:
+    """Raises ValueError where something other than one incident is to happen to the runtime as a whole."""
+    if rpc != RUNTIME:
+        return
+    strangers = [term.fault.name for term in terms if not isinstance(term.fault, Incident)]
+    if strangers:
+        raise ValueError(f"cannot be: {strangers[0]} happens to calls: name an rpc in the place of {RUNTIME}")
+    plain = len(terms) == 1 and terms[0].count is None and terms[0].probability == 1
+    if not plain or not selector.everything or schedule.after:
+        raise ValueError(f"cannot be: {RUNTIME} takes one action and a span of time, as in 'Runtime @10s: restart(5s)'")
+
+
 def make_term(
     rpc: str, name: str, given: tuple[str, ...], *, count: int | None, probability: float, last: bool
 ) -> Term:
@@ -77,7 +93,8 @@ def make_term(
         raise ValueError(f"has an unknown action {name!r}: choose one of {usage}")
     try:
         fault = kind.parse(given)
-        fault.check(METHODS[rpc])
+        if rpc != RUNTIME:
+            fault.check(METHODS[rpc])
     except ValueError as error:
         raise ValueError(f"cannot be: {error}") from None
     shown = written(name, given)

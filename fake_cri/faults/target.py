@@ -52,9 +52,5 @@ class Schedule:
     end: int | None = None
     after: int = 0
 
-    def covers(self, age: int, number: int) -> bool:
-        """Whether it strikes the `number`-th call, counted from 1, at `age` ns."""
-        return self.begin <= age and (self.end is None or age < self.end) and number > self.after
-
 
 ALWAYS: Final = Schedule()

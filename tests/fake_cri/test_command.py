@@ -126,6 +126,9 @@ def test_help_loads_nothing_heavy() -> None:
         (["--listen", "unix:///x", "--runtime", "./none.yaml"], "cannot read the profile ./none.yaml"),
         (["--listen", "unix:///x", "--fault", "Nope: off"], "names no rpc of CRI v1"),
         (["--listen", "unix:///x", "--fault", "Version: off->hang"], "never leaves its term"),
+        (["--listen", "unix:///x", "--clock-offset", "late"], "'late' is no duration"),
+        (["--listen", "unix:///x", "--dead", "-1"], "--dead"),
+        (["--listen", "unix:///x", "--entry-bytes", "9999999"], "--entry-bytes"),
         (["--listen", "unix:///x", "--wrong"], "No such option"),
     ],
 )
@@ -196,8 +199,9 @@ def test_faults_from_a_file(path: Path, tmp_path: Path) -> None:
     file = tmp_path / "faults.yaml"
     file.write_text("faults:\n  - {rpc: Version, terms: [{do: error, with: [aborted, gone]}]}\n", encoding="utf-8")
     with serving("--listen", f"unix://{path}", "--faults", str(file)), grpc.insecure_channel(f"unix:{path}") as channel:
+        version: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHODS["Version"].path)
         with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary(METHODS["Version"].path)(b"", timeout=PATIENCE)
+            version(b"", timeout=PATIENCE)
         assert "gone" in str(caught.value)
     file.write_text("faults:\n  - {rpc: Version, terms: [{do: boom}]}\n", encoding="utf-8")
     code, _, err = invoke("serve", "--listen", f"unix://{path}", "--faults", str(file))

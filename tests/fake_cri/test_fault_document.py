@@ -24,6 +24,7 @@ from fake_cri.faults import (
     parse_fault,
     read_faults,
 )
+from fake_cri.faults.incident import Incident
 
 DURATIONS = st.integers(1, 10**15)
 TEXTS = st.text(max_size=12)
@@ -46,12 +47,25 @@ ARGUMENTS: dict[str, st.SearchStrategy[tuple[str, ...]]] = {
     "cut": st.integers(0, 1000).map(lambda count: (str(count),)),
     "hold": st.tuples(LOCKS) | st.tuples(LOCKS, DURATIONS.map(lambda ns: f"{ns}ns")),
     "lock": st.tuples(LOCKS),
+    "not_ready": st.sampled_from([("runtime",), ("network",)]),
+    "restart": DURATIONS.map(lambda ns: (f"{ns}ns",)) | DURATIONS.map(lambda ns: (f"{ns}ns", "lost")),
+    "clock_step": (DURATIONS | DURATIONS.map(lambda ns: -ns)).map(lambda ns: (f"{ns}ns",)),
 }
-RPCS = {"unset": "ContainerStatus", "not_found": "ContainerStatus", "cut": "ListContainers"}
+INCIDENTS = [name for name, kind in FAULTS.items() if issubclass(kind, Incident)]
+RPCS = {"not_ready": "Status", "unset": "ContainerStatus", "not_found": "ContainerStatus", "cut": "ListContainers"}
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> FaultPlan:
+def incidents(draw: st.DrawFn) -> FaultPlan:
+    word = draw(st.sampled_from(INCIDENTS))
+    fault = FAULTS[word].parse(draw(ARGUMENTS.get(word, st.just(()))))
+    begin = draw(st.just(0) | DURATIONS)
+    end = draw(st.none() | DURATIONS.map(lambda span: begin + span))
+    return FaultPlan("Runtime", (Term(fault, None),), "", Selector(), Schedule(begin, end))
+
+
+@st.composite
+def faults_of_calls(draw: st.DrawFn) -> FaultPlan:
     words = draw(st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=4))
     rpc = next((RPCS[word] for word in words if word in RPCS), "StreamContainers")
     faults: list[Fault] = []
@@ -62,6 +76,8 @@ def plans(draw: st.DrawFn) -> FaultPlan:
         except ValueError:
             continue
         faults.append(fault)
+    if not faults:
+        faults.append(FAULTS["off"].parse(()))
     terms = []
     for number, fault in enumerate(faults, start=1):
         may_be_uncounted = number == len(faults) or fault.window is not None
@@ -71,6 +87,10 @@ def plans(draw: st.DrawFn) -> FaultPlan:
     begin = draw(st.just(0) | DURATIONS)
     end = draw(st.none() | DURATIONS.map(lambda span: begin + span))
     return FaultPlan(rpc, tuple(terms), "", selector, Schedule(begin, end, draw(st.integers(0, 50))))
+
+
+def plans() -> st.SearchStrategy[FaultPlan]:
+    return faults_of_calls() | incidents()
 
 
 @settings(deadline=None)

@@ -90,6 +90,18 @@ def test_every_rpc_can_be_named() -> None:
         ("Version[name=x]: off", "write one of pod=..., container=..., uid=..., id=..."),
         ("Version[pod=]: off", "write one of pod="),
         ("Version[pod=a,pod=b]: off", "selects by pod twice"),
+        ("Version: crash", "crash happens to the runtime, not to Version: write it for Runtime"),
+        ("Runtime: hang", "hang happens to calls"),
+        ("Runtime: 2*crash", "Runtime takes one action and a span of time"),
+        ("Runtime: restart(1s)->crash", "never leaves its term"),
+        ("Runtime[pod=a]: crash", "Runtime takes one action and a span of time"),
+        ("Runtime after 2 calls: crash", "Runtime takes one action and a span of time"),
+        ("Runtime: crash p=0.5", "Runtime takes one action and a span of time"),
+        ("Runtime: restart", "restart takes how long it is down"),
+        ("Runtime: restart(5s,found)", "restart takes how long it is down"),
+        ("Runtime: clock_step(0s)", "clock_step needs a duration other than 0"),
+        ("Status: not_ready", "not_ready needs a condition"),
+        ("Version: not_ready(network)", "only Status has conditions"),
         ("Version @: off", "after the @ stands a time"),
         ("Version @..: off", "after the @ stands a time"),
         ("Version @soon: off", "'soon' is no duration"),
@@ -116,7 +128,8 @@ def test_mistakes_get_one_sentence(text: str, says: str) -> None:
 def test_the_registry_names_each_kind_once() -> None:
     assert set(FAULTS) == {
         *("off", "error", "hang", "latency", "garbage", "oversized", "not_found"),
-        *("unset", "truncated", "cut", "hold", "lock"),
+        *("unset", "truncated", "cut", "hold", "lock", "not_ready"),
+        *("restart", "crash", "socket_gone", "clock_step"),
     }
     assert all(kind.usage.startswith(name) for name, kind in FAULTS.items())
 
