@@ -61,6 +61,15 @@ ACTION is one of
   lock(NAME)           waits while NAME is held
   not_ready(runtime)   Status says that RuntimeReady is false; not_ready(network)
 \b
+Streams, such as GetContainerEvents, also know
+  end(D), reset(D)     the stream ends with OK, or breaks, D after it was opened; end, reset at once
+Event in the place of RPC strikes single events, and counts them, as in 'Event[pod=default/web-0]: 3*drop->off':
+  drop, duplicate(N)   lost; arriving N times, twice without N
+  delay(D), reorder(D) arriving D late: with those behind it, or overtaken by them
+  burst(D)             all events of a window that the first one opens arrive at its end
+  no_sandbox           without the sandbox's status; no_statuses: without the containers'
+  created_at(seconds)  its time in seconds or milliseconds, or off by a duration: created_at(1h)
+\b
 Runtime in the place of RPC strikes the runtime as a whole, as in 'Runtime @10s: restart(5s)':
   restart(D), restart(D,lost)  down for D; lost: what ended meanwhile reads 255 and Unknown
   crash, socket_gone           down to the end of the span: a dead socket; no socket

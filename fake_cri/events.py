@@ -5,16 +5,19 @@ Each subscriber has a queue of its own. A subscriber that comes later gets nothi
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from random import Random
 from typing import Final, Protocol
 
 import anyio
 
-from cri.clock import Clock
+from cri.clock import Clock, seconds
 from cri.transport import Code, CriError
 from cri.v1 import api_pb2 as pb
+from fake_cri.faults.events import Passing
 from fake_cri.journal import Change
 from fake_cri.objects import Container, Sandbox
 from fake_cri.profiles import Profile
@@ -56,15 +59,28 @@ class DropNewest:
 class Subscription:
     """One GetContainerEvents call: iterate over its serialized events."""
 
-    def __init__(self, rule: BufferRule) -> None:
+    def __init__(self, rule: BufferRule, clock: Clock) -> None:
         self._rule = rule
+        self._clock = clock
+        self._late: list[tuple[int, int, bytes]] = []
+        self._number = 0
+        self._not_before = 0
         self._queue: deque[bytes] = deque()
         self._wake: anyio.Event | None = None
         self._end: CriError | None = None
         self.lost = 0
 
-    def push(self, event: bytes) -> None:
-        self.lost += self._rule.push(self._queue, event)
+    def push(self, passing: Passing) -> None:
+        """The event arrives after its delay; unless it is out of order, not before those that came before it."""
+        now = self._clock.monotonic()
+        due = now + passing.delay
+        if passing.ordered:
+            self._not_before = due = max(due, self._not_before)
+        if due <= now:
+            self.lost += self._rule.push(self._queue, passing.event)
+        else:
+            self._number += 1
+            heapq.heappush(self._late, (due, self._number, passing.event))
         self._rouse()
 
     def end(self, error: CriError) -> None:
@@ -78,12 +94,23 @@ class Subscription:
 
     async def next(self) -> bytes:
         """Waits for an event. Raises the CriError with which the stream ends."""
-        while not self._queue:
+        while True:
+            now = self._clock.monotonic()
+            while self._late and self._late[0][0] <= now:
+                self.lost += self._rule.push(self._queue, heapq.heappop(self._late)[2])
+            if self._queue:
+                break
             if self._end is not None:
                 raise self._end
             self._wake = anyio.Event()
-            await self._wake.wait()
+            left = seconds(self._late[0][0] - now) if self._late else math.inf
+            with anyio.move_on_after(left):
+                await self._wake.wait()
         return self._queue.popleft()
+
+
+def _whole(event: bytes, _subject: Sandbox | Container) -> Sequence[Passing]:
+    return (Passing(event),)
 
 
 class Events:
@@ -105,6 +132,8 @@ class Events:
             for moment in Moment
         }
         self._last_time = 0
+        #: What arrives of an event at one subscriber.
+        self.deliver: Callable[[bytes, Sandbox | Container], Sequence[Passing]] = _whole
         self.sent = 0
         self.lost = 0
 
@@ -119,8 +148,9 @@ class Events:
         for event_type in self._types[moment]:
             event = self._message(event_type, moment, subject, change)
             for subscription in self._subscriptions:
-                subscription.push(event)
-                self.sent += 1
+                for passing in self.deliver(event, subject):
+                    subscription.push(passing)
+                    self.sent += 1
 
     def _message(
         self, event_type: pb.ContainerEventType.ValueType, moment: Moment, subject: Sandbox | Container, change: Change
@@ -155,7 +185,7 @@ class Events:
 
     async def subscribe(self) -> AsyncGenerator[bytes, None]:
         """Events from now on. Ends with UNAVAILABLE when the runtime goes down."""
-        subscription = Subscription(self._rule)
+        subscription = Subscription(self._rule, self._clock)
         if self._end is not None:
             raise self._end
         self._subscriptions.append(subscription)

@@ -5,7 +5,7 @@ The gRPC server and the in-memory transport both dispatch here, so that faults, 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,17 +15,18 @@ from typing import TypedDict
 from google.protobuf.message import DecodeError, Message
 
 from cri.clock import Clock
-from cri.methods import Method
+from cri.methods import METHODS, Method
 from cri.transport import Code, CriError
 from fake_cri.core import Core
 from fake_cri.costs import CostModel
 from fake_cri.events import Events
 from fake_cri.faults import ArmedPlan, Call, FaultPlan, Locks, Proceed, ProceedStream
+from fake_cri.faults.events import EVENT, Passing
 from fake_cri.faults.incident import RUNTIME
 from fake_cri.images import Catalogue
 from fake_cri.journal import Change
 from fake_cri.logs import Logs, NoLogs
-from fake_cri.lookup import StateLookup
+from fake_cri.lookup import StateLookup, subject
 from fake_cri.objects import Container, Sandbox, state_name
 from fake_cri.outage import Outage
 from fake_cri.profiles import Profile
@@ -89,6 +90,7 @@ class FakeRuntime:
         self._lookup = StateLookup(self.state)
         self.catalogue = Catalogue(profile.images)
         self.events = Events(profile, self.state, self.clock, self.rng("events"))
+        self.events.deliver = self._deliver
         self.outage = Outage(self.state, self.events, self.clock)
         for plan in faults:
             self.arm(plan)
@@ -192,6 +194,21 @@ class FakeRuntime:
         count.calls += 1
         count.bytes_in += len(request)
         return count
+
+    def _deliver(self, event: bytes, about: Sandbox | Container) -> Sequence[Passing]:
+        passed = [Passing(event)]
+        plans = self._faults.get(EVENT, ())
+        if not plans:
+            return passed
+        method = METHODS["GetContainerEvents"]
+        call = Call(method, b"", self.clock, self._fault_rng, self._lookup, self.locks, subject=subject(about))
+        for armed in plans:
+            passed = [
+                replace(after, delay=before.delay + after.delay, ordered=before.ordered and after.ordered)
+                for before in passed
+                for after in armed.deliver(call, before.event)
+            ]
+        return passed
 
     def _changed(self, moment: Moment, subject: Sandbox | Container, change: Change) -> None:
         self.changes += 1

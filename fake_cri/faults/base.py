@@ -11,7 +11,7 @@ from typing import ClassVar
 from cri.clock import Clock
 from cri.methods import Method
 from fake_cri.faults.locks import Gate, Locks
-from fake_cri.faults.subjects import Lookup
+from fake_cri.faults.subjects import Lookup, Subject
 
 #: Goes on with the call: to the next fault, in the end to the handler.
 Proceed = Callable[[], Awaitable[bytes]]
@@ -24,6 +24,7 @@ class Call:
 
     `window_end` is the monotonic ns at which the window of the term that it met closes, None without a window.
     `turn` counts from 0 the calls that met this term before it. `gate` opens when the fault is taken back.
+    `subject` is whom it is about where that is known without its request.
     """
 
     method: Method
@@ -35,6 +36,7 @@ class Call:
     gate: Gate = field(default_factory=Gate)
     window_end: int | None = None
     turn: int = 0
+    subject: Subject | None = None
 
 
 class Fault:

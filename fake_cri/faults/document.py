@@ -22,9 +22,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cri.durations import format_duration
 from cri.methods import METHODS
+from fake_cri.faults.events import EVENT
 from fake_cri.faults.incident import RUNTIME
 from fake_cri.faults.plan import FaultPlan, Term
-from fake_cri.faults.syntax import check_incident, format_fault, make_schedule, make_term
+from fake_cri.faults.syntax import check_target, format_fault, make_schedule, make_term
 from fake_cri.faults.target import Selector
 
 T = TypeVar("T")
@@ -95,12 +96,12 @@ class _Misplaced(ValueError):
 
 def plan_of(model: FaultModel) -> FaultPlan:
     """Raises ValueError, one sentence fit for a user."""
-    if model.rpc != RUNTIME and model.rpc not in METHODS:
-        raise _Misplaced(("rpc",), f"{model.rpc!r} is no rpc of CRI v1, nor Runtime")
+    if model.rpc not in (RUNTIME, EVENT) and model.rpc not in METHODS:
+        raise _Misplaced(("rpc",), f"{model.rpc!r} is no rpc of CRI v1, nor Event or Runtime")
     schedule = _at(("from",), lambda: make_schedule(model.from_, model.until, model.after))
     selector = Selector(**model.select.model_dump()) if model.select is not None else Selector()
     terms = tuple(_term(model.rpc, number, term, len(model.terms)) for number, term in enumerate(model.terms))
-    _at((), lambda: check_incident(model.rpc, selector, schedule, terms))
+    _at((), lambda: check_target(model.rpc, selector, schedule, terms))
     text = format_fault(FaultPlan(model.rpc, terms, "", selector, schedule))
     return FaultPlan(model.rpc, terms, text, selector, schedule)
 

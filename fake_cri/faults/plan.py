@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from fake_cri.faults.base import Call, Fault, Proceed, ProceedStream
+from fake_cri.faults.events import EventFault, Passing
 from fake_cri.faults.locks import Gate
 from fake_cri.faults.subjects import subject_of
 from fake_cri.faults.target import ALWAYS, EVERYTHING, Schedule, Selector
@@ -58,8 +59,10 @@ class ArmedPlan:
     def next(self, call: Call) -> tuple[Fault | None, Call]:
         """The fault that this call meets, None where it passes, and the call with what the fault needs."""
         selector = self.plan.selector
-        if not selector.everything and not selector.fits(subject_of(call.method, call.request, call.lookup)):
-            return None, call
+        if not selector.everything:
+            subject = call.subject or subject_of(call.method, call.request, call.lookup)
+            if not selector.fits(subject):
+                return None, call
         self.calls += 1
         now = call.clock.monotonic()
         if self.gate.released or not self._covers(now):
@@ -103,6 +106,11 @@ class ArmedPlan:
         self._turn = 0
         self._window_end = None
         self._left = self.plan.terms[self._at].count if self._at < len(self.plan.terms) else None
+
+    def deliver(self, call: Call, event: bytes) -> Sequence[Passing]:
+        """What arrives of an event."""
+        fault, call = self.next(call)
+        return fault.deliver(call, event) if isinstance(fault, EventFault) else (Passing(event),)
 
     async def unary(self, call: Call, proceed: Proceed) -> bytes:
         fault, call = self.next(call)

@@ -9,6 +9,7 @@ from typing import ClassVar, Final, Protocol
 from fake_cri.faults.base import Fault
 from fake_cri.faults.cut import Cut
 from fake_cri.faults.error import Error
+from fake_cri.faults.events import Burst, CreatedAt, Delay, Drop, Duplicate, NoSandbox, NoStatuses, Reorder
 from fake_cri.faults.garbage import Garbage
 from fake_cri.faults.hang import Hang
 from fake_cri.faults.incident import ClockStep, Crash, Restart, SocketGone
@@ -18,6 +19,7 @@ from fake_cri.faults.not_found import NotFound
 from fake_cri.faults.not_ready import NotReady
 from fake_cri.faults.off import Off
 from fake_cri.faults.oversized import Oversized
+from fake_cri.faults.stream_end import End, Reset
 from fake_cri.faults.truncated import Truncated
 from fake_cri.faults.unset import Unset
 
@@ -49,6 +51,16 @@ _KINDS: Final[tuple[type[Kind], ...]] = (
     Hold,
     Lock,
     NotReady,
+    End,
+    Reset,
+    Drop,
+    Duplicate,
+    Delay,
+    Reorder,
+    Burst,
+    NoSandbox,
+    NoStatuses,
+    CreatedAt,
     Restart,
     Crash,
     SocketGone,

@@ -12,7 +12,9 @@ from typing import Final
 
 from cri.durations import format_duration, parse_duration
 from cri.methods import METHODS
+from fake_cri.faults.events import EVENT, EventFault
 from fake_cri.faults.incident import RUNTIME, Incident
+from fake_cri.faults.off import Off
 from fake_cri.faults.plan import FaultPlan, Term
 from fake_cri.faults.registry import FAULTS
 from fake_cri.faults.target import KEYS, Schedule, Selector
@@ -46,9 +48,9 @@ def parse_fault(text: str) -> FaultPlan:
             "[SELECTOR], @FROM..UNTIL and after N calls"
         )
     rpc = head["rpc"]
-    if rpc != RUNTIME and rpc not in METHODS:
+    if rpc not in (RUNTIME, EVENT) and rpc not in METHODS:
         known = ", ".join(sorted(METHODS))
-        raise ValueError(f"the fault {text!r} names no rpc of CRI v1: choose one of {known}, or {RUNTIME}")
+        raise ValueError(f"the fault {text!r} names no rpc of CRI v1: choose one of {known}, {EVENT} or {RUNTIME}")
     try:
         selector = _selector(head["selector"])
         begin, end = head["begin"], head["end"]
@@ -57,7 +59,7 @@ def parse_fault(text: str) -> FaultPlan:
             raise ValueError("after the @ stands a time, as in @10s or @10s..40s")
         parts = split(head["actions"], "->")
         terms = tuple(_term(part, rpc, last=number == len(parts)) for number, part in enumerate(parts, start=1))
-        check_incident(rpc, selector, schedule, terms)
+        check_target(rpc, selector, schedule, terms)
     except ValueError as error:
         raise ValueError(f"the fault {text!r} {error}") from None
     return FaultPlan(rpc, terms, text, selector, schedule)
@@ -71,13 +73,17 @@ def make_schedule(begin: str | None, end: str | None, after: int) -> Schedule:
     return schedule
 
 
-def check_incident(rpc: str, selector: Selector, schedule: Schedule, terms: Sequence[Term]) -> None:
-    """Raises ValueError where something other than one incident is to happen to the runtime as a whole."""
+def check_target(rpc: str, selector: Selector, schedule: Schedule, terms: Sequence[Term]) -> None:
+    """Raises ValueError where what is to happen to events or to the runtime as a whole happens to something else."""
+    if rpc == EVENT:
+        others = [term.fault.name for term in terms if not isinstance(term.fault, EventFault | Off)]
+        if others:
+            raise ValueError(f"cannot be: {others[0]} happens to no event: name another target than {EVENT}")
     if rpc != RUNTIME:
         return
     strangers = [term.fault.name for term in terms if not isinstance(term.fault, Incident)]
     if strangers:
-        raise ValueError(f"cannot be: {strangers[0]} happens to calls: name an rpc in the place of {RUNTIME}")
+        raise ValueError(f"cannot be: {strangers[0]} does not happen to {RUNTIME}: name another target")
     plain = len(terms) == 1 and terms[0].count is None and terms[0].probability == 1
     if not plain or not selector.everything or schedule.after:
         raise ValueError(f"cannot be: {RUNTIME} takes one action and a span of time, as in 'Runtime @10s: restart(5s)'")
@@ -93,7 +99,7 @@ def make_term(
         raise ValueError(f"has an unknown action {name!r}: choose one of {usage}")
     try:
         fault = kind.parse(given)
-        if rpc != RUNTIME:
+        if rpc in METHODS:
             fault.check(METHODS[rpc])
     except ValueError as error:
         raise ValueError(f"cannot be: {error}") from None

@@ -6,7 +6,9 @@ import pytest
 
 from cri.transport import Code, CriError
 from cri.v1 import api_pb2 as pb
+from cri.virtual_time import virtual_clock
 from fake_cri.events import BufferRule, DropNewest, KeepAll, Subscription
+from fake_cri.faults.events import Passing
 
 from .support import Client, in_virtual_time, make_client, settle
 
@@ -201,9 +203,9 @@ async def test_a_subscriber_that_left_is_forgotten() -> None:
 @pytest.mark.parametrize(("rule", "kept", "lost"), [(KeepAll(), 5, 0), (DropNewest(3), 3, 2)])
 @in_virtual_time
 async def test_what_an_unread_queue_keeps(rule: BufferRule, kept: int, lost: int) -> None:
-    subscription = Subscription(rule)
+    subscription = Subscription(rule, virtual_clock())
     for number in range(5):
-        subscription.push(b"%d" % number)
+        subscription.push(Passing(b"%d" % number))
     subscription.end(CriError(Code.UNAVAILABLE, "gone"))
     assert [await subscription.next() for _ in range(kept)] == [b"%d" % number for number in range(kept)]
     assert subscription.lost == lost

@@ -24,6 +24,7 @@ from fake_cri.faults import (
     parse_fault,
     read_faults,
 )
+from fake_cri.faults.events import EventFault
 from fake_cri.faults.incident import Incident
 
 DURATIONS = st.integers(1, 10**15)
@@ -48,10 +49,17 @@ ARGUMENTS: dict[str, st.SearchStrategy[tuple[str, ...]]] = {
     "hold": st.tuples(LOCKS) | st.tuples(LOCKS, DURATIONS.map(lambda ns: f"{ns}ns")),
     "lock": st.tuples(LOCKS),
     "not_ready": st.sampled_from([("runtime",), ("network",)]),
+    "end": st.just(()) | DURATIONS.map(lambda ns: (f"{ns}ns",)),
+    "reset": st.just(()) | DURATIONS.map(lambda ns: (f"{ns}ns",)),
+    "duplicate": st.just(()) | st.integers(2, 1000).map(lambda times: (str(times),)),
+    **{name: DURATIONS.map(lambda ns: (f"{ns}ns",)) for name in ("delay", "reorder", "burst")},
+    "created_at": st.sampled_from([("seconds",), ("milliseconds",), ("-1h",), ("5s",)]),
     "restart": DURATIONS.map(lambda ns: (f"{ns}ns",)) | DURATIONS.map(lambda ns: (f"{ns}ns", "lost")),
     "clock_step": (DURATIONS | DURATIONS.map(lambda ns: -ns)).map(lambda ns: (f"{ns}ns",)),
 }
 INCIDENTS = [name for name, kind in FAULTS.items() if issubclass(kind, Incident)]
+EVENT_FAULTS = [name for name, kind in FAULTS.items() if issubclass(kind, EventFault)] + ["off"]
+CALL_FAULTS = [name for name in FAULTS if name not in (*INCIDENTS, *EVENT_FAULTS)] + ["off"]
 RPCS = {"not_ready": "Status", "unset": "ContainerStatus", "not_found": "ContainerStatus", "cut": "ListContainers"}
 
 
@@ -66,13 +74,16 @@ def incidents(draw: st.DrawFn) -> FaultPlan:
 
 @st.composite
 def faults_of_calls(draw: st.DrawFn) -> FaultPlan:
-    words = draw(st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=4))
+    happening = draw(st.sampled_from([EVENT_FAULTS, CALL_FAULTS]))
+    words = draw(st.lists(st.sampled_from(happening), min_size=1, max_size=4))
     rpc = next((RPCS[word] for word in words if word in RPCS), "StreamContainers")
+    rpc = "Event" if happening is EVENT_FAULTS else rpc
     faults: list[Fault] = []
     for word in words:
         fault = FAULTS[word].parse(draw(ARGUMENTS.get(word, st.just(()))))
         try:
-            fault.check(METHODS[rpc])
+            if rpc in METHODS:
+                fault.check(METHODS[rpc])
         except ValueError:
             continue
         faults.append(fault)

@@ -91,7 +91,7 @@ def test_every_rpc_can_be_named() -> None:
         ("Version[pod=]: off", "write one of pod="),
         ("Version[pod=a,pod=b]: off", "selects by pod twice"),
         ("Version: crash", "crash happens to the runtime, not to Version: write it for Runtime"),
-        ("Runtime: hang", "hang happens to calls"),
+        ("Runtime: hang", "hang does not happen to Runtime"),
         ("Runtime: 2*crash", "Runtime takes one action and a span of time"),
         ("Runtime: restart(1s)->crash", "never leaves its term"),
         ("Runtime[pod=a]: crash", "Runtime takes one action and a span of time"),
@@ -100,6 +100,15 @@ def test_every_rpc_can_be_named() -> None:
         ("Runtime: restart", "restart takes how long it is down"),
         ("Runtime: restart(5s,found)", "restart takes how long it is down"),
         ("Runtime: clock_step(0s)", "clock_step needs a duration other than 0"),
+        ("Event: hang", "hang happens to no event"),
+        ("Event: crash", "crash happens to no event"),
+        ("Version: drop", "drop happens to single events, not to Version: write it for Event"),
+        ("Version: end", "end has no meaning for Version: it is no stream"),
+        ("GetContainerEvents: reset(-1s)", "reset takes a duration"),
+        ("Event: delay", "delay needs a duration above 0"),
+        ("Event: duplicate(1)", "duplicate takes a number from 2 to 1000"),
+        ("Event: created_at(hours)", "is no duration"),
+        ("Event: created_at", "created_at needs seconds, milliseconds or a duration"),
         ("Status: not_ready", "not_ready needs a condition"),
         ("Version: not_ready(network)", "only Status has conditions"),
         ("Version @: off", "after the @ stands a time"),
@@ -129,6 +138,7 @@ def test_the_registry_names_each_kind_once() -> None:
     assert set(FAULTS) == {
         *("off", "error", "hang", "latency", "garbage", "oversized", "not_found"),
         *("unset", "truncated", "cut", "hold", "lock", "not_ready"),
+        *("end", "reset", "drop", "duplicate", "delay", "reorder", "burst", "no_sandbox", "no_statuses", "created_at"),
         *("restart", "crash", "socket_gone", "clock_step"),
     }
     assert all(kind.usage.startswith(name) for name, kind in FAULTS.items())
