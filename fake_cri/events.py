@@ -132,6 +132,7 @@ class Events:
             for moment in Moment
         }
         self._last_time = 0
+        self._turn = 0
         #: What arrives of an event at one subscriber.
         self.deliver: Callable[[bytes, Sandbox | Container], Sequence[Passing]] = _whole
         self.sent = 0
@@ -147,10 +148,17 @@ class Events:
             return
         for event_type in self._types[moment]:
             event = self._message(event_type, moment, subject, change)
-            for subscription in self._subscriptions:
+            for subscription in self._receivers():
                 for passing in self.deliver(event, subject):
                     subscription.push(passing)
                     self.sent += 1
+
+    def _receivers(self) -> list[Subscription]:
+        """Who gets the next event: everybody, or, where subscribers share one channel, the next in turn."""
+        if self._profile.events.subscribers == "all":
+            return self._subscriptions
+        self._turn = (self._turn + 1) % len(self._subscriptions)
+        return [self._subscriptions[self._turn]]
 
     def _message(
         self, event_type: pb.ContainerEventType.ValueType, moment: Moment, subject: Sandbox | Container, change: Change

@@ -119,6 +119,7 @@ class Events(_Section):
     removed_sandbox_status: Literal["whole", "without-time", "none"]
     containers_by: Literal["sandbox", "pod-uid-label"]
     containers_order: Literal["random", "newest-first"]
+    subscribers: Literal["all", "split"]
     queue: int | None = Field(gt=0)
 
 

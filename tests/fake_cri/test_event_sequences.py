@@ -213,6 +213,34 @@ async def test_what_an_unread_queue_keeps(rule: BufferRule, kept: int, lost: int
         await subscription.next()
 
 
+@pytest.mark.parametrize("profile", ["containerd-1.7", "containerd-2.4", "cri-o"])
+@in_virtual_time
+async def test_two_subscribers(profile: str) -> None:
+    client = make_client(profile)
+    async with client.events() as first, client.events() as second:
+        for number in range(20):
+            await client.run(f"pod-{number}")
+        await settle()
+    each = 20 if profile == "cri-o" else 40
+    if profile == "containerd-1.7":  # they take events from each other, and none gets lost
+        assert len(first) == len(second) == each // 2
+        assert not {event.created_at for event in first} & {event.created_at for event in second}
+    else:
+        assert first == second
+        assert len(first) == each
+
+
+@in_virtual_time
+async def test_a_subscriber_that_left_takes_no_turn() -> None:
+    client = make_client("containerd-1.7")
+    async with client.events() as staying:
+        async with client.events():
+            await client.run("both")
+        await client.run("alone")
+        await settle()
+        assert [event.pod_sandbox_status.metadata.name for event in staying].count("alone") == 2
+
+
 @in_virtual_time
 async def test_open_streams_end_when_the_runtime_goes_down() -> None:
     client = make_client()
