@@ -9,9 +9,6 @@ from random import Random
 from types import MappingProxyType
 from typing import ClassVar, Final
 
-import anyio
-
-from cri.clock import seconds
 from cri.durations import format_duration, parse_duration
 from fake_cri.faults.base import Call, Fault
 from fake_cri.faults.text import split
@@ -84,4 +81,4 @@ class Latency(Fault):
 
     async def before(self, call: Call) -> None:
         delay = round(_SHAPES[self.shape].draw(self.first, self.second, call.rng, call.turn))
-        await anyio.sleep(seconds(max(0, delay)))
+        await call.gate.wait(call.clock, call.clock.monotonic() + max(0, delay))

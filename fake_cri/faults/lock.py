@@ -79,4 +79,4 @@ class Lock(Fault):
         return (self.lock,)
 
     async def before(self, call: Call) -> None:
-        await call.locks.free(self.lock)
+        await call.locks.free(self.lock, call.gate, call.window_end)

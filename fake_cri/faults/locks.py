@@ -52,11 +52,18 @@ class Locks:
         """The names of those that somebody holds now, sorted."""
         return sorted(name for name in self._holders if self._current(name))
 
-    async def free(self, name: str) -> None:
-        """Returns when nobody holds it."""
-        while holders := self._current(name):
-            gate, until = holders[0]
-            await gate.wait(self._clock, until)
+    async def free(self, name: str, own: Gate, until: int | None) -> None:
+        """Returns when nobody holds it, or when whoever waits is let go: by its own gate, or at `until`."""
+        while (holders := self._current(name)) and not own.released:
+            if until is not None and self._clock.monotonic() >= until:
+                return
+            async with anyio.create_task_group() as tasks:
+                for gate, end in ((holders[0][0], holders[0][1]), (own, until)):
+                    tasks.start_soon(self._first, gate, end, tasks.cancel_scope)
+
+    async def _first(self, gate: Gate, until: int | None, others: anyio.CancelScope) -> None:
+        await gate.wait(self._clock, until)
+        others.cancel()
 
     def _current(self, name: str) -> list[tuple[Gate, int | None]]:
         now = self._clock.monotonic()

@@ -16,6 +16,7 @@ from cri.methods import METHODS
 from cri.transport import Code, CriError
 from cri.virtual_time import run_virtual, virtual_clock
 from fake_cri.faults import parse_fault
+from fake_cri.faults.locks import Gate
 from fake_cri.runtime import FakeRuntime
 
 from .support import Client, in_virtual_time, make_client, profile_named, settle
@@ -239,6 +240,28 @@ async def test_a_client_that_gives_up_leaves_the_lock_held() -> None:
     client.runtime.disarm(holder)
     await settle()
     assert await client.code("ListContainers") is Code.OK
+
+
+@pytest.mark.parametrize("waiting", ["lock(dead)", "latency(1h)", "hang(1h)"])
+@in_virtual_time
+async def test_what_waits_goes_on_when_its_own_fault_is_removed(waiting: str) -> None:
+    client = make_client()
+    client.runtime.locks.take("dead", Gate(), None)
+    armed = client.runtime.arm(parse_fault(f"Version: {waiting}"))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.call, "Version")
+        await anyio.sleep(5)
+        client.runtime.disarm(armed)
+    assert client.runtime.clock.monotonic() == 5 * SECOND
+
+
+@in_virtual_time
+async def test_a_span_ends_the_wait_for_a_lock() -> None:
+    client = faulty("Version @10s..40s: lock(dead)")
+    client.runtime.locks.take("dead", Gate(), None)
+    await anyio.sleep(20)
+    await client.call("Version")
+    assert client.runtime.clock.monotonic() == 40 * SECOND
 
 
 @in_virtual_time
