@@ -17,7 +17,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_two_designs_small_and_for_a_machine() -> None:
-    small = ("--pleg", "hinted,generic", "--pods", "3", "--churn", "5", "--window", "1s", "--json")
+    small = ("--pleg", "hinted,generic", "--pods", "3", "--churn", "5/s", "--window", "1s", "--json")
     done = demo(*small)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
@@ -33,6 +33,9 @@ def test_two_designs_small_and_for_a_machine() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--pleg", ""], "'' is none of"),
+        (["--churn", "some"], "'some' is no rate"),
+        (["--churn", "0"], "'0' is no rate"),
         (["--pleg", "psychic"], "'psychic' is none of polling, generic, evented, hinted"),
         (["--window", "soon"], "'soon' is no duration"),
         (["--window", "0s"], "must be more than 0s"),
