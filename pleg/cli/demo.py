@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,10 +98,9 @@ def _measure(comparison: Comparison, progress: _Progress) -> list[Row]:
     import anyio
 
     from pleg.bench.child import ChildFailed
-    from pleg.bench.side_by_side import compare
 
     try:
-        return anyio.run(compare, comparison, progress)
+        rows = anyio.run(_compare, comparison, progress)
     except ChildFailed as error:
         raise CliError(f"{error}; try again, and report it if it happens twice") from None
     except KeyboardInterrupt:
@@ -108,6 +108,36 @@ def _measure(comparison: Comparison, progress: _Progress) -> list[Row]:
         raise
     finally:
         progress.done()
+    if rows is None:
+        raise CliError("told to end before it was done; nothing was saved")
+    return rows
+
+
+async def _compare(comparison: Comparison, progress: _Progress) -> list[Row] | None:
+    """The comparison's rows; None when a signal ended it first. Its processes and files are gone either way."""
+    import anyio
+
+    from pleg.bench.child import ChildFailed
+    from pleg.bench.side_by_side import compare
+
+    rows: list[Row] | None = None
+    problem: ChildFailed | None = None
+    async with anyio.create_task_group() as tasks:
+
+        async def end_at_a_signal() -> None:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+                async for _ in signals:
+                    tasks.cancel_scope.cancel()
+
+        tasks.start_soon(end_at_a_signal)
+        try:
+            rows = await compare(comparison, progress)
+        except ChildFailed as error:
+            problem = error  # raised again below: the task group would wrap it
+        tasks.cancel_scope.cancel()
+    if problem is not None:
+        raise problem
+    return rows
 
 
 class _Progress:
