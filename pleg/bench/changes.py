@@ -20,8 +20,8 @@ from pleg.pods import EventType
 ON_TIME: Final = SECOND
 #: Two processes read one clock, but not in one instant, ns.
 _SLACK: Final = 5 * MILLISECOND
-#: What the sync loop may take to read an event, its housekeeping included, ns.
-_READING: Final = SECOND // 2
+#: What a busy machine may take from the end of a relist, or the arrival of an event, to the reading of it, ns.
+_READING: Final = 2 * SECOND
 
 
 class Outcome(enum.StrEnum):
@@ -31,6 +31,8 @@ class Outcome(enum.StrEnum):
     LATE = "late"
     COALESCED = "coalesced"
     RELIST_ONLY = "relist-only"
+    #: Nothing told of it, and nothing ever will: where a design is known for that, it is no bug of ours.
+    NEVER = "never"
     UNEXPLAINED = "unexplained"
 
 
@@ -62,6 +64,8 @@ class Watch:
     relists: Sequence[tuple[int, int]] = ()
     #: Arrival, container id and type (CRI's number) of each event of the stream.
     stream: Sequence[tuple[int, str, int]] = ()
+    #: Likewise, of events without the status of their sandbox: they are dropped.
+    dropped: Sequence[tuple[int, str, int]] = ()
     #: Pause of the polling workers, ns.
     poll_period: int = 10 * SECOND
     #: When the relist was forced that ends the run, if any.
@@ -118,13 +122,22 @@ def judge(changes: Iterable[Change], sightings: Iterable[Sighting], watch: Watch
     told: dict[tuple[str, int], int] = {}
     for at, id_, kind in watch.stream:
         told.setdefault((id_, kind), at)
+    dropped = {(id_, kind) for _, id_, kind in watch.dropped}
     starts = [start for start, _ in watch.relists]
     verdict = Verdict()
+    changes = list(changes)
+    lives: dict[str, tuple[int, int]] = {}
+    for change in changes:
+        lives[change.id] = (lives.get(change.id, (change.at, 0))[0], change.at)
     for change in changes:
         if change.at >= since:
             times = [at for at in seen[change.id][change.expected] if at >= change.at - _SLACK]
-            arrival = told.get((change.id, _TOLD_BY[change.expected]))
-            outcome, cause = _outcome(change, min(times, default=None), seen[change.id], arrival, watch, starts)
+            key = (change.id, _TOLD_BY[change.expected])
+            if times:
+                outcome, cause = _seen(change, min(times), told.get(key), key in dropped, watch, starts)
+            else:
+                untold = told.get(key) is None
+                outcome, cause = _unseen(change, seen[change.id], lives[change.id], untold, watch)
             verdict.outcomes[outcome] += 1
             verdict.causes[outcome][cause] += 1
             if times:
@@ -139,20 +152,13 @@ def judge(changes: Iterable[Change], sightings: Iterable[Sighting], watch: Watch
     return verdict
 
 
-def _outcome(
-    change: Change,
-    at: int | None,
-    seen: dict[EventType, list[int]],
-    arrival: int | None,
-    watch: Watch,
-    starts: Sequence[int],
+def _seen(
+    change: Change, at: int, arrival: int | None, dropped: bool, watch: Watch, starts: Sequence[int]
 ) -> tuple[Outcome, str]:
-    if at is None:
-        return _unseen(change, seen, watch)
     if at - change.at <= ON_TIME:
         return Outcome.ON_TIME, ""
     if watch.pleg == "polling":
-        if at - change.at <= 2 * watch.poll_period + ON_TIME:
+        if at - change.at <= 2 * watch.poll_period + _READING:
             return Outcome.LATE, "each pod is looked at every 10 s, a new one is found within another 10 s"
         return Outcome.UNEXPLAINED, "later than two polling periods"
     next_relist = bisect_left(starts, change.at)
@@ -161,22 +167,33 @@ def _outcome(
         if by_next_relist:
             return Outcome.LATE, "the next relist began 1 s after the end of the last, and took its own time"
         return Outcome.UNEXPLAINED, "later than the first relist that began after the change"
+    if dropped and by_next_relist:
+        return Outcome.RELIST_ONLY, "its event lacked the sandbox's status and was dropped (k#114371): a relist told"
     if arrival is None and by_next_relist:
         return Outcome.RELIST_ONLY, "the stream told nothing of it, the next relist did"
     if watch.pleg == "hinted" and by_next_relist:
         return Outcome.LATE, "starts and removals are no hints: the next relist, 1 s after the last, saw them"
-    if arrival is not None and arrival - change.at > ON_TIME - _READING:
-        return Outcome.LATE, "the runtime's event itself arrived late"
+    if arrival is not None and at - arrival <= _READING:
+        return Outcome.LATE, "the runtime's event arrived late, or a busy machine read it late"
     return Outcome.UNEXPLAINED, "neither a relist nor the stream explains it"
 
 
-def _unseen(change: Change, seen: dict[EventType, list[int]], watch: Watch) -> tuple[Outcome, str]:
+def _unseen(
+    change: Change, seen: dict[EventType, list[int]], life: tuple[int, int], untold: bool, watch: Watch
+) -> tuple[Outcome, str]:
     newer = [at for times in seen.values() for at in times if at >= change.at - _SLACK]
     if newer:
         return Outcome.COALESCED, "a newer change of the same container was seen in the same look"
     if not any(seen.values()) and watch.pleg != "evented":
         return Outcome.COALESCED, "it came and went between two looks"
+    if watch.pleg == "evented" and untold and not any(was_listed(life, relist) for relist in watch.relists):
+        return Outcome.NEVER, "the runtime's events do not tell of it, and it was born and gone between two relists"
     return Outcome.UNEXPLAINED, "no event of its own, and none after it"
+
+
+def was_listed(life: tuple[int, int], relist: tuple[int, int]) -> bool:
+    """Whether a relist lies wholly within a life from its first to its last change, so that it saw it."""
+    return life[0] <= relist[0] and relist[1] <= life[1]
 
 
 def _duplicate(type_: EventType, at: int, watch: Watch) -> str:

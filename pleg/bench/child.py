@@ -6,6 +6,7 @@ The child ends when its input does, so that none outlives its parent.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -81,5 +82,9 @@ async def answer(handlers: Mapping[str, Handler]) -> None:
             return
         request = json.loads(line)
         result = await handlers[request["do"]](**request["with"])
-        sys.stdout.write(json.dumps(result) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps(result) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:  # the parent is gone, and Python's own flush at exit must not complain of it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return

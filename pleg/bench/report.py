@@ -24,16 +24,24 @@ def table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
         ("  late", lambda row: _count(row, Outcome.LATE)),
         ("  coalesced", lambda row: _count(row, Outcome.COALESCED)),
         ("  relist-only", lambda row: _count(row, Outcome.RELIST_ONLY)),
+        ("  never", lambda row: _count(row, Outcome.NEVER)),
         ("  unexplained", lambda row: _count(row, Outcome.UNEXPLAINED)),
         ("duplicates", lambda row: str(row.verdict.duplicates)),
         ("RPCs/s", lambda row: f"{row.rpcs_per_second:.1f}"),
         ("KB/s received", lambda row: f"{row.bytes_per_second / 1000:.0f}"),
         ("CPU of the PLEG, ms/s", lambda row: f"{row.pleg_cpu * 1000:.1f}"),
         ("CPU of the runtime, ms/s", lambda row: f"{row.runtime_cpu * 1000:.1f}"),
-        ("cache ends as the runtime", lambda row: "yes" if row.ends_right else "NO"),
+        ("cache ends as the runtime", _ending),
     ]
     head = ("", *(str(row.pleg) for row in rows))
     return [head, *((name, *(cell(row) for row in rows)) for name, cell in lines)]
+
+
+def _ending(row: Row) -> str:
+    if not row.ends_right:
+        return "NO"
+    ghosts = row.after_relist if row.after_relist is not None else row.differences
+    return "but ghosts" if ghosts else "yes"
 
 
 def _milliseconds(nanoseconds: int | None) -> str:
@@ -62,11 +70,16 @@ def closing_relist(rows: Iterable[Row]) -> list[str]:
             lines += [f"  {difference}" for difference in row.differences[:_SHOWN]]
             if len(row.differences) > _SHOWN:
                 lines.append(f"  and {len(row.differences) - _SHOWN} more")
-            if any(difference.runtime is None for difference in row.differences):
+            if row.differences and not row.after_relist:
                 lines.append(
-                    "  (a container's DELETED does not touch the cache, only its sandbox's deletes the pod's entry)"
+                    "  (no event deletes a container from the cache: its sandbox's DELETED deletes the pod's entry)"
                 )
             lines.append(f"evented, after it: {_differences(len(row.after_relist))}")
+            if row.after_relist and row.ends_right:
+                lines.append("  (ghosts: this runtime's events do not tell of a sandbox's end, and relists visit only")
+                lines.append(
+                    "  what is listed or on record; pods that came and went between two relists stay for ever)"
+                )
             return lines
     return []
 
@@ -102,6 +115,7 @@ def data(comparison: Comparison, rows: Iterable[Row]) -> dict[str, Any]:
                 "pleg_peak_bytes": row.peak_bytes,
                 "discarded": row.discarded,
                 "differences": [str(difference) for difference in row.differences],
+                "ghosts": sorted(row.ghosts & {difference.uid for difference in row.after_relist or ()}),
                 "differences_after_relist": None
                 if row.after_relist is None
                 else [str(difference) for difference in row.after_relist],

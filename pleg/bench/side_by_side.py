@@ -13,7 +13,7 @@ from typing import Any, Final
 import anyio
 
 from cri.clock import SECOND, Clock, seconds
-from pleg.bench.changes import Sighting, Verdict, Watch, from_journal, judge
+from pleg.bench.changes import Sighting, Verdict, Watch, from_journal, judge, was_listed
 from pleg.bench.child import Child, child
 from pleg.kubelet import PLEGS, Pleg
 from pleg.observe.agreement import Difference, differences
@@ -59,11 +59,14 @@ class Row:
     #: What the cache held wrongly when the design had had its time, and, for evented, after one forced relist.
     differences: list[Difference] = field(default_factory=list)
     after_relist: list[Difference] | None = None
+    #: Pods that evented keeps in its cache for ever: nothing told of their end, and no relist has a record of them.
+    ghosts: frozenset[str] = frozenset()
 
     @property
     def ends_right(self) -> bool:
-        """Whether the cache ended as the runtime is, for evented after its forced relist."""
-        return not (self.differences if self.after_relist is None else self.after_relist)
+        """Whether the cache ended as the runtime is, ghosts apart; for evented after its forced relist."""
+        wrong = self.differences if self.after_relist is None else self.after_relist
+        return all(difference.uid in self.ghosts for difference in wrong)
 
 
 async def compare(comparison: Comparison, progress: Progress) -> list[Row]:
@@ -178,6 +181,7 @@ def _row(
             pleg,
             relists=[(start, end) for start, end in seen["relists"]],
             stream=[(at, id_, kind) for at, id_, kind in seen["stream"]],
+            dropped=[(at, id_, kind) for at, id_, kind in seen["dropped"]],
             forced_relist=forced_at,
         ),
         since=before[0]["now"],
@@ -196,4 +200,20 @@ def _row(
         calls=+calls,
         differences=wrong,
         after_relist=still,
+        ghosts=_ghosts(truth["journal"], seen) if pleg == "evented" else frozenset(),
+    )
+
+
+def _ghosts(journal: list[dict[str, Any]], seen: dict[str, Any]) -> frozenset[str]:
+    """Pods that are gone and of which no relist made a record: none listed them, or the cache refused its write."""
+    lives: dict[str, tuple[int, int]] = {}
+    last: dict[str, dict[str, Any]] = {}
+    for line in journal:
+        lives[line["uid"]] = (lives.get(line["uid"], (line["time_ns"], 0))[0], line["time_ns"])
+        last[line["uid"]] = line
+    return frozenset(
+        uid
+        for uid, life in lives.items()
+        if last[uid]["new"] is None
+        and (uid in seen["refused"] or not any(was_listed(life, (start, end)) for start, end in seen["relists"]))
     )

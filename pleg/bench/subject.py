@@ -25,6 +25,8 @@ class Recorder(Hooks):
         self._clock = clock
         self.sightings: list[tuple[int, str, str]] = []
         self.stream: list[tuple[int, str, int]] = []
+        self.dropped: list[tuple[int, str, int]] = []
+        self.refused: set[str] = set()
         self.relists: list[tuple[int, int]] = []
         self.calls: Counter[str] = Counter()
         self.received = 0
@@ -36,7 +38,12 @@ class Recorder(Hooks):
             self.sightings.append((self._clock.now(), event.data, event.type.value))
 
     def container_event_received(self, event: ContainerEvent) -> None:
-        self.stream.append((self._clock.now(), event.container_id, int(event.type)))
+        events = self.stream if event.status is not None else self.dropped
+        events.append((self._clock.now(), event.container_id, int(event.type)))
+
+    def cache_set(self, uid: str, accepted: bool) -> None:
+        if not accepted:
+            self.refused.add(uid)
 
     def relist_started(self, interval: int | None) -> None:
         self._relist_started = self._clock.now()
@@ -62,13 +69,12 @@ async def main(endpoint: str, pleg: Pleg, seed: int) -> None:
     kubelet = Kubelet(transport, clock, settings=Settings(pleg=pleg), seed=seed, hooks=[recorder])
 
     async def mark() -> dict[str, Any]:
-        stream = sum(1 for _ in recorder.stream)
         return {
             "cpu": time.process_time_ns(),
             "now": clock.now(),
             "calls": dict(recorder.calls),
             "received": recorder.received,
-            "stream": stream,
+            "stream": len(recorder.stream) + len(recorder.dropped),
         }
 
     async def relist() -> None:
@@ -82,6 +88,8 @@ async def main(endpoint: str, pleg: Pleg, seed: int) -> None:
         return {
             "sightings": recorder.sightings,
             "stream": recorder.stream,
+            "dropped": recorder.dropped,
+            "refused": sorted(recorder.refused),
             "relists": recorder.relists,
             "discarded": recorder.discarded,
             "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

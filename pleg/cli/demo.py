@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,11 +27,11 @@ What to try next:
 
 def demo(
     pleg: Annotated[
-        str, typer.Option(metavar="NAMES", help="Which designs, with commas between.  [default: all four]")
-    ] = "",
+        str, typer.Option(metavar="NAMES", help="Which designs, with commas between.")
+    ] = "polling,generic,evented,hinted",
     pods: Annotated[int, typer.Option(min=1, help="Pods of the fake runtime.")] = 110,
     containers: Annotated[int, typer.Option(min=1, help="Containers of each pod.")] = 2,
-    churn: Annotated[float, typer.Option(min=0.1, metavar="RATE", help="Changes of state per second.")] = 20.0,
+    churn: Annotated[str, typer.Option(metavar="RATE", help="Changes of state per second, as 20 or 20/s.")] = "20/s",
     window: Annotated[str, typer.Option(metavar="DURATION", help="How long each design is measured.")] = "6s",
     runtime: Annotated[str, typer.Option(metavar="NAME|FILE", help="Which runtime to imitate.")] = "containerd-2.4",
     seed: Annotated[int, typer.Option(help="The same seed gives the same churn.")] = 1,
@@ -58,15 +60,13 @@ def demo(
         raise CliError(f"{', '.join(failures)}: the cache or a change is not as it should be; this is a bug, see above")
 
 
-def _comparison(
-    pleg: str, pods: int, containers: int, churn: float, window: str, runtime: str, seed: int
-) -> Comparison:
+def _comparison(pleg: str, pods: int, containers: int, churn: str, window: str, runtime: str, seed: int) -> Comparison:
     from cri.durations import parse_duration
     from fake_cri.profiles import load_profile
     from pleg.bench.side_by_side import Comparison
     from pleg.kubelet import PLEGS
 
-    names = [name.strip() for name in pleg.split(",")] if pleg else list(PLEGS)
+    names = [name.strip() for name in pleg.split(",")]
     for name in names:
         if name not in PLEGS:
             raise UsageError(f"--pleg: {name!r} is none of {', '.join(PLEGS)}")
@@ -75,6 +75,12 @@ def _comparison(
         length = parse_duration(window)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    try:
+        rate = float(churn.strip().removesuffix("/s"))
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise UsageError(f"--churn: {churn!r} is no rate of changes per second: write it as 20 or 20/s")
     if length <= 0:
         raise UsageError("--window: must be more than 0s")
     return Comparison(
@@ -82,7 +88,7 @@ def _comparison(
         runtime=runtime,
         pods=pods,
         containers=containers,
-        churn=churn,
+        churn=rate,
         window=length,
         seed=seed,
     )
@@ -92,10 +98,9 @@ def _measure(comparison: Comparison, progress: _Progress) -> list[Row]:
     import anyio
 
     from pleg.bench.child import ChildFailed
-    from pleg.bench.side_by_side import compare
 
     try:
-        return anyio.run(compare, comparison, progress)
+        rows = anyio.run(_compare, comparison, progress)
     except ChildFailed as error:
         raise CliError(f"{error}; try again, and report it if it happens twice") from None
     except KeyboardInterrupt:
@@ -103,6 +108,36 @@ def _measure(comparison: Comparison, progress: _Progress) -> list[Row]:
         raise
     finally:
         progress.done()
+    if rows is None:
+        raise CliError("told to end before it was done; nothing was saved")
+    return rows
+
+
+async def _compare(comparison: Comparison, progress: _Progress) -> list[Row] | None:
+    """The comparison's rows; None when a signal ended it first. Its processes and files are gone either way."""
+    import anyio
+
+    from pleg.bench.child import ChildFailed
+    from pleg.bench.side_by_side import compare
+
+    rows: list[Row] | None = None
+    problem: ChildFailed | None = None
+    async with anyio.create_task_group() as tasks:
+
+        async def end_at_a_signal() -> None:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+                async for _ in signals:
+                    tasks.cancel_scope.cancel()
+
+        tasks.start_soon(end_at_a_signal)
+        try:
+            rows = await compare(comparison, progress)
+        except ChildFailed as error:
+            problem = error  # raised again below: the task group would wrap it
+        tasks.cancel_scope.cancel()
+    if problem is not None:
+        raise problem
+    return rows
 
 
 class _Progress:

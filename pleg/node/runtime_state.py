@@ -47,8 +47,17 @@ class RuntimeState:
 
     async def run(self) -> None:
         """Poll Status. Until cancelled."""
-        while True:
-            await self._update_runtime_up()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._learn_name)
+            while True:
+                await self._update_runtime_up()
+                await anyio.sleep(seconds(STATUS_PERIOD))
+
+    async def _learn_name(self) -> None:
+        """Ask Version until it tells; beside the poll, for one that hangs must not look like a runtime that is down."""
+        while not self.runtime_name:
+            with suppress(*RUNTIME_ERRORS):
+                self.runtime_name = await self._client.runtime_name()
             await anyio.sleep(seconds(STATUS_PERIOD))
 
     async def _update_runtime_up(self) -> None:
@@ -71,9 +80,6 @@ class RuntimeState:
             return
         self._runtime_error = None
         self._last_sync = self._clock.monotonic()
-        if not self.runtime_name:
-            with suppress(*RUNTIME_ERRORS):  # asked again after the next Status
-                self.runtime_name = await self._client.runtime_name()
 
     def runtime_errors(self) -> list[str]:
         """What keeps the sync loop from working, in the kubelet's order; empty when nothing does."""

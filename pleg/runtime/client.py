@@ -308,6 +308,7 @@ M = TypeVar("M", cri.PodSandboxStatusResponse, cri.ContainerStatusResponse)
 def _decode(decode: Callable[[bytes], T], data: bytes) -> T:
     try:
         return decode(data)
-    except DecodeError as error:
-        message = f"grpc: failed to unmarshal the received message: proto: {error}"
+    except DecodeError:
+        # In the words of Go's protobuf: the kubelet's log has no others.
+        message = "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data"
         raise CriError(Code.INTERNAL, message) from None

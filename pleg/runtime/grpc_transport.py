@@ -38,7 +38,10 @@ _FOR_EVER_NS: Final = 2**62
 _CLOSING: Final = "grpc: the client connection is closing"
 _LOST: Final = ("Socket closed", "Cancelling all calls", "GOAWAY received", "Broken pipe", "Endpoint closing")
 _TOO_LARGE: Final = re.compile(r"(Received|Sent) message larger than max \((\d+) vs\. (\d+)\)")
-_DIAL_FAILED: Final = re.compile(r"failed to connect to all addresses(?:; last error: (.*))?", re.DOTALL)
+_DIAL_FAILED: Final = re.compile(
+    r"(?:failed to connect to all addresses(?:; last error: )?|(?=errors resolving|DNS resolution failed))(.*)",
+    re.DOTALL,
+)
 _DIAL_ERRORS: Final = tuple(
     os.strerror(number)
     for number in (

@@ -60,6 +60,14 @@ def test_a_cache_that_ends_wrong_says_so_unless_the_forced_relist_mended_it() ->
     assert not row("evented", after_relist=[GONE]).ends_right
 
 
+def test_ghosts_are_no_wrong_ending_but_are_told() -> None:
+    haunted = row("evented", differences=[GONE], after_relist=[GONE], ghosts=frozenset({"pod"}))
+    assert haunted.ends_right
+    assert table([haunted])[-1][-1] == "but ghosts"
+    assert "ghosts" in " ".join(closing_relist([haunted]))
+    assert data(Comparison(), [haunted])["designs"][0]["ghosts"] == ["pod"]
+
+
 def test_before_and_after_the_closing_relist() -> None:
     lines = closing_relist([row(), row("evented", differences=[GONE] * 7, after_relist=[])])
     assert lines[0] == "evented, before its closing relist: 7 wrong in the cache"
@@ -71,6 +79,6 @@ def test_before_and_after_the_closing_relist() -> None:
 def test_the_data_is_json_with_every_class() -> None:
     text = json.dumps(data(Comparison(), [row(after_relist=None)]))
     (design,) = json.loads(text)["designs"]
-    assert set(design["outcomes"]) == {"on time", "late", "coalesced", "relist-only", "unexplained"}
+    assert set(design["outcomes"]) == {"on time", "late", "coalesced", "relist-only", "never", "unexplained"}
     assert design["causes"] == {"late": {"the next relist was late": 1}}
     assert design["differences_after_relist"] is None

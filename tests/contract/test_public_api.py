@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from .public_api import PACKAGES, ROOT, modules, public_names
+from .public_api import PROMISED, ROOT, modules, public_names
 
 PINNED = Path(__file__).with_name("public-api.txt")
 
@@ -17,7 +17,7 @@ def test_the_public_names_are_the_pinned_ones() -> None:
 
 
 def test_every_public_module_can_be_imported() -> None:
-    for package in PACKAGES:
-        for path in modules(package):
+    for promised in PROMISED:
+        for path in modules(promised):
             parts = path.relative_to(ROOT).with_suffix("").parts
             importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))

@@ -271,6 +271,10 @@ class ScriptedRuntime:
             return _known(self.container_statuses, request.container_id)
         if rpc == "Status":
             return self.status
+        if rpc == "Version":
+            return cri.VersionResponse(
+                version="0.1.0", runtime_name="scripted", runtime_version="1", runtime_api_version="v1"
+            )
         raise CriError(Code.UNIMPLEMENTED, f"unknown method {rpc}")
 
     async def _stream_list(self, method: Method, message: Any, timeout_ns: int | None) -> AsyncIterator[bytes]:
