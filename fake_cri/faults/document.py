@@ -145,7 +145,7 @@ def model_of(plan: FaultPlan) -> FaultModel:
 def dump_faults(plans: Iterable[FaultPlan]) -> str:
     """A document of these faults."""
     models = [model_of(plan).model_dump(by_alias=True, exclude_defaults=True) for plan in plans]
-    return yaml.safe_dump({"faults": models}, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump({"faults": models}, sort_keys=False)  # in ASCII: PyYAML folds some letters away
 
 
 def read_faults(path: Path) -> list[FaultPlan]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cri.methods import METHODS
@@ -113,6 +113,7 @@ def test_a_line_says_all_that_a_plan_is(plan: FaultPlan) -> None:
 
 
 @settings(deadline=None)
+@example([parse_fault('Event[id="\u0085"]: drop')])
 @given(st.lists(plans(), max_size=3))
 def test_yaml_says_what_the_line_says(given_plans: list[FaultPlan]) -> None:
     document = dump_faults(given_plans)
