@@ -21,7 +21,8 @@ class Workers:
         self.clock = current_clock()
         self.hooks = Recording(self.clock)
         self.cache = PodCache()
-        self.workers = PodWorkers(self.cache, self.clock, self.hooks, random.Random(seed))
+        self.rng = random.Random(seed)
+        self.workers = PodWorkers(self.cache, self.clock, self.hooks, self.rng)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -147,6 +148,19 @@ async def test_it_looks_again_after_the_resync_interval_or_the_back_off_stretche
                     assert bench.workers.due() == [], "taken out"
     assert all(shortest < wait <= shortest * 3 // 2 + SECOND for wait in waits)
     assert len(waits) > 5
+
+
+@virtual
+async def test_due_is_what_lies_strictly_before_now() -> None:
+    bench = Workers()
+    bench.cache.set("u1", PodStatus("u1"), None, VIRTUAL_EPOCH)
+    bench.rng.random = lambda: 0.0  # type: ignore[method-assign]
+    async with bench.running():
+        bench.update()
+        await bench.until(MINUTE)
+        assert bench.workers.due() == []
+        await bench.until(MINUTE + 1)
+        assert bench.workers.due() == ["u1"]
 
 
 @virtual
