@@ -139,3 +139,19 @@ async def test_a_node_that_starts_not_ready_is_posted_as_soon_as_it_is() -> None
         bench.errors = ["again"]
         await bench.until(12 * SECOND)
         assert [status.status for status in bench.status.conditions] == ["True"], "only once"
+
+
+@virtual
+async def test_after_two_minutes_of_starting_nobody_hurries_any_more() -> None:
+    """nodeReadyGracePeriod: from then the node becomes ready with the next computation of every 10 s."""
+    bench = Status()
+    bench.errors = ["starting"]
+    async with running(bench.status.run):
+        await bench.until(121 * SECOND)
+        last = bench.computed()[-1]
+        await bench.until(last + 5 * SECOND)
+        bench.errors = []
+        await bench.until(last + 9 * SECOND)
+        assert bench.computed()[-1] == last
+        await bench.until(last + 11 * SECOND)
+        assert bench.computed()[-1] >= last + 10 * SECOND
