@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 import cri
 from cri.methods import METHODS
 from cri.v1 import api_pb2 as pb
-from fake_cri.cli import RUNTIMES, app
+from fake_cri.cli.commands import RUNTIMES, app
 from fake_cri.profiles import built_in_profiles, load_profile
 
 #: What no test waits longer for, in s: only a broken one gets there.
@@ -49,6 +50,9 @@ class Server:
         self._process.send_signal(how)
         out, err = self._process.communicate(timeout=PATIENCE)
         return self._process.returncode, out, err
+
+    def hang_up(self) -> None:
+        self._process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
         if self._process.poll() is None:
@@ -104,7 +108,7 @@ def test_a_profile_to_copy(tmp_path: Path) -> None:
 def test_help_loads_nothing_heavy() -> None:
     heavy = "grpc", "google.protobuf", "yaml", "anyio", "rich"
     code = (
-        "import sys; from typer.testing import CliRunner; from fake_cri.cli import app;"
+        "import sys; from typer.testing import CliRunner; from fake_cri.cli.commands import app;"
         "CliRunner().invoke(app, ['serve', '--help']);"
         f"print([name for name in {heavy!r} if name in sys.modules])"
     )
@@ -126,6 +130,8 @@ def test_help_loads_nothing_heavy() -> None:
         (["--listen", "unix:///x", "--runtime", "./none.yaml"], "cannot read the profile ./none.yaml"),
         (["--listen", "unix:///x", "--fault", "Nope: off"], "names no rpc of CRI v1"),
         (["--listen", "unix:///x", "--fault", "Version: off->hang"], "never leaves its term"),
+        (["--listen", "unix:///x", "--runtime", ""], "--runtime: the name is empty"),
+        (["--listen", "unix:///x", "--journal", ""], "--journal: the name is empty"),
         (["--listen", "unix:///x", "--wrong"], "No such option"),
     ],
 )
@@ -162,6 +168,43 @@ def test_a_journal_on_standard_output_and_sigterm(path: Path) -> None:
     assert code == 0
     assert json.loads(out)["new"] == "SANDBOX_READY"
     assert err == "stopped after 1 changes; 1 journal lines are in standard output\n"
+
+
+def test_a_terminal_that_is_closed_ends_it_like_sigterm(path: Path) -> None:
+    with serving("--listen", f"unix://{path}") as server:
+        code, _, err = server.end(signal.SIGHUP)
+    assert (code, err) == (0, "stopped after 0 changes\n")
+    assert not path.exists()
+
+
+def test_nohup_outlives_its_terminal(path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with serving("--listen", f"unix://{path}") as server:
+            signal.signal(signal.SIGHUP, before)
+            server.hang_up()
+            with grpc.insecure_channel(f"unix:{path}") as channel:
+                listed: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHODS["ListPodSandbox"].path)
+                assert listed(b"", timeout=PATIENCE) == b""
+            assert server.end()[0] == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_an_address_that_cannot_be_had_is_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fake_cri", "serve", "--listen"]
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for address, sentence in (
+            (
+                f"tcp://127.0.0.1:{port}",
+                f"cannot listen on tcp://127.0.0.1:{port}: the port is taken, choose another one",
+            ),
+            ("unix:///proc/s", "cannot create the socket /proc/s: check that its folder can be written"),
+        ):
+            run = subprocess.run([*command, address], capture_output=True, text=True, env=environment, check=False)
+            assert (run.returncode, run.stdout, run.stderr) == (1, "", f"fake-cri: {sentence}\n")
 
 
 def test_what_fails_is_told_in_one_sentence(path: Path, tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
-"""The command fake-cri. What it needs for its work is imported when it begins, so that help comes at once."""
+"""The commands of fake-cri. What one needs for its work is imported when it begins, so that help comes at once."""
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, NoReturn
 
 import typer
 
 import cri
+from cri._entry import quiet_interrupt
 
 #: The built-in profiles; a test holds this to their files, which take too long to look at for help.
 RUNTIMES = ("containerd-2.4", "containerd-1.7", "containerd-1.6", "cri-o", "cri-o-noevents")
@@ -102,9 +104,17 @@ def serve(
     ] = None,
 ) -> None:
     rate = _rate(churn)
-    from fake_cri.faults import parse_fault
-    from fake_cri.listening import parse_address
-    from fake_cri.profiles import ProfileError, load_profile
+    for flag, value in (("--runtime", runtime), ("--journal", journal)):
+        if value == "":
+            raise typer.BadParameter("the name is empty", param_hint=flag)
+    # gRPC would say in its own words, before ours, that an address cannot be had.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    with quiet_interrupt():
+        from fake_cri.faults import parse_fault
+        from fake_cri.listening import parse_address
+        from fake_cri.profiles import ProfileError, load_profile
+        from fake_cri.serving import ServeError, Settings
+        from fake_cri.serving import serve as run
 
     try:
         address = parse_address(listen)
@@ -118,9 +128,6 @@ def serve(
         faults = [parse_fault(text) for text in fault or ()]
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--fault") from None
-
-    from fake_cri.serving import ServeError, Settings
-    from fake_cri.serving import serve as run
 
     settings = Settings(address, profile, pods, containers, rate, seed, journal, faults)
     try:
@@ -160,8 +167,3 @@ def _rate(text: str) -> float:
 def _fail(message: str) -> NoReturn:
     typer.echo(f"fake-cri: {message}", err=True)
     raise typer.Exit(1)
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    app()
