@@ -172,7 +172,8 @@ async def test_a_cached_error_is_logged_and_the_last_sync_stays_so_the_next_look
         bench.update()
         await bench.until(2 * SECOND)
         [(_, values)] = bench.hooks.logged("Error syncing pod, skipping")
-        assert (values["severity"], values["err"]) == ("E", "error determining status: no status")
+        assert (values["severity"], str(values["err"])) == ("E", "no status"), "the v1 Event alone says more"
+        assert (values["pod"], values["podUID"]) == ("ns/u1", "u1")
         assert bench.workers.pods["u1"].last_sync == 0
         bench.update()
         await bench.until(3 * SECOND)
