@@ -12,7 +12,6 @@ from typing import Final, Protocol
 
 import anyio
 
-from cri.clock import Clock
 from cri.transport import Code, CriError
 from cri.v1 import api_pb2 as pb
 from fake_cri.journal import Change
@@ -89,10 +88,9 @@ class Subscription:
 class Events:
     """Turns changes into events, by the profile's table."""
 
-    def __init__(self, profile: Profile, state: State, clock: Clock, rng: Random) -> None:
+    def __init__(self, profile: Profile, state: State, rng: Random) -> None:
         self._profile = profile
         self._state = state
-        self._clock = clock
         self._rng = rng
         self._subscriptions: list[Subscription] = []
         self._end: CriError | None = None
@@ -127,7 +125,7 @@ class Events:
     ) -> bytes:
         rules = self._profile.events
         sandbox = subject if isinstance(subject, Sandbox) else subject.sandbox
-        self._last_time = max(self._clock.now(), self._last_time + 1)  # no two are made at once
+        self._last_time = max(change.time_ns, self._last_time + 1)  # no two are made at once
         event = pb.ContainerEventResponse(
             container_id=change.id, container_event_type=event_type, created_at=self._last_time
         )

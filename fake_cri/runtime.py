@@ -74,7 +74,7 @@ class FakeRuntime:
             self.arm(plan)
         self.state = State(profile, clock, ids=self.rng("ids"), order=self.rng("order"), observer=self._changed)
         self.catalogue = Catalogue(profile.images)
-        self.events = Events(profile, self.state, clock, self.rng("events"))
+        self.events = Events(profile, self.state, self.rng("events"))
         core = Core(
             profile=profile,
             clock=clock,
