@@ -20,6 +20,7 @@ from cri.transport import Code, CriError
 from fake_cri.core import Core
 from fake_cri.costs import CostModel
 from fake_cri.events import Events
+from fake_cri.exits import Exits
 from fake_cri.faults import ArmedPlan, Call, FaultPlan, Proceed, ProceedStream
 from fake_cri.images import Catalogue
 from fake_cri.journal import Change
@@ -75,17 +76,23 @@ class FakeRuntime:
         self.state = State(profile, clock, ids=self.rng("ids"), order=self.rng("order"), observer=self._changed)
         self.catalogue = Catalogue(profile.images)
         self.events = Events(profile, self.state, self.rng("events"))
+        self._exits = Exits(self.state, clock)
         core = Core(
             profile=profile,
             clock=clock,
             state=self.state,
             catalogue=self.catalogue,
             events=self.events,
+            exits=self._exits,
             logs=logs if logs is not None else NoLogs(),
             chance=self.rng("processes"),
         )
         self._handlers = handlers(core)
         self._stream_handlers = stream_handlers(core)
+
+    async def run(self) -> None:
+        """Let clients' containers end by themselves (fake-cri/exit-after) until cancelled; nothing else needs it."""
+        await self._exits.run()
 
     def rng(self, purpose: str) -> Random:
         """A source of chance of its own for each purpose, so that none disturbs another."""

@@ -74,6 +74,7 @@ async def _serve(settings: Settings, file: TextIO | None, say: Callable[[str], N
             async with serving(runtime, settings.address) as address:
                 say(f"listening on {address} ({_about(settings)})")
                 tasks.start_soon(workload.run)
+                tasks.start_soon(runtime.run)
                 await stop.wait()
         except ListenError as error:
             problems.append(error)

@@ -49,6 +49,12 @@ Faults read RPC: TERM->TERM->..., where a TERM is [N*]ACTION and an ACTION one o
 N* covers N calls. hang(D) holds every call to the end of a window of D that the first one opens.
 An uncounted last term lasts for ever: end with ->off to be well again.
 \b
+Annotations say how the processes that a client's containers do not have behave:
+  fake-cri/exit-after: 2s     ends by itself after 2 s, with fake-cri/exit-code ("0")
+  fake-cri/stop-after: 5s     goes on for 5 s after its stop signal; fake-cri/stop-exit-code ("143")
+  fake-cri/start-error: TEXT  cannot be started; or fake-cri/missing-command: CMD
+A pod's are for all of its containers, with .NAME at the end for one: fake-cri/exit-after.NAME
+\b
 Exit codes: 0 stopped, 1 failed (socket taken, journal unwritable), 2 wrong usage.
 """
 

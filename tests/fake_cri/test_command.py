@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -21,6 +23,8 @@ from cri.methods import METHODS
 from cri.v1 import api_pb2 as pb
 from fake_cri.cli.commands import RUNTIMES, app
 from fake_cri.profiles import built_in_profiles, load_profile
+
+from .support import IMAGE, container_config, sandbox_config
 
 #: What no test waits longer for, in s: only a broken one gets there.
 PATIENCE = 30
@@ -87,6 +91,7 @@ def test_help_teaches() -> None:
         "[default: containerd-2.4]",
         "Exit codes: 0",
         "containerd-1.6",
+        "fake-cri/exit-after.NAME",
     ):
         assert part in out
     assert "serve" in invoke("--help")[1]
@@ -160,6 +165,29 @@ def test_a_life(path: Path, tmp_path: Path) -> None:
     assert len(lines) >= 15
     assert {tuple(json.loads(line)) for line in lines} == {("time_ns", "uid", "pod", "id", "kind", "old", "new")}
     assert not path.exists()
+
+
+def test_containers_end_by_themselves(path: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "truth.jsonl"
+    with serving("--listen", f"unix://{path}", "--journal", str(journal)) as server:
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+
+            def call(rpc: str, **fields: Any) -> Any:
+                method = METHODS[rpc]
+                ask: Any = channel.unary_unary(method.path)
+                return method.response.FromString(ask(method.request(**fields).SerializeToString(), timeout=PATIENCE))
+
+            call("PullImage", image=pb.ImageSpec(image=IMAGE))
+            pod = sandbox_config()
+            pod.annotations["fake-cri/exit-after"] = "1ms"
+            sandbox = call("RunPodSandbox", config=pod).pod_sandbox_id
+            created = call("CreateContainer", pod_sandbox_id=sandbox, config=container_config())
+            call("StartContainer", container_id=created.container_id)
+            deadline = time.monotonic() + PATIENCE
+            while "CONTAINER_EXITED" not in journal.read_text():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        assert server.end()[0] == 0
 
 
 def test_a_journal_on_standard_output_and_sigterm(path: Path) -> None:
