@@ -6,6 +6,7 @@ Follows apiserver's healthz package (`handleRootHealth`, `adaptCheckToHandler`) 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import socket
@@ -19,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pleg.observe import exposition, views
+from pleg.observe import connections, exposition, views
 from pleg.observe.views import Views
 
 #: What each path is for, in the order in which they are listed.
@@ -171,12 +172,17 @@ def is_loopback(listening: socket.socket) -> bool:
 class HttpServer:
     """Serves an application on a socket, from `start` to `stop`, in a thread of its own."""
 
-    def __init__(self, app: Starlette, listening: socket.socket) -> None:
+    def __init__(
+        self, app: Starlette, listening: socket.socket, *, say: Callable[[str], object] = lambda text: None
+    ) -> None:
+        """`say` takes a line for the user, in that thread, when connections cannot be served."""
         self._socket = listening
+        self._say = say
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=connections.Connection,
+                backlog=connections.ACCEPTED_AT_ONCE,
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
@@ -203,4 +209,8 @@ class HttpServer:
         self._socket.close()
 
     def _serve(self) -> None:
-        self._server.run(sockets=[self._socket])
+        asyncio.run(self._serve_on_loop())
+
+    async def _serve_on_loop(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(connections.Complaints(self._say))
+        await self._server.serve(sockets=[self._socket])
