@@ -37,6 +37,8 @@ PATHS: Final = {
 }
 
 _LISTING: Final = "".join(f"{path:<18} {what}\n" for path, what in PATHS.items())
+#: Connections that may wait to be accepted.
+_QUEUE: Final = 128
 _NO_SNIFF: Final = {"X-Content-Type-Options": "nosniff"}
 
 
@@ -146,7 +148,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen(128)
+        listening.listen(_QUEUE)
         listening.setblocking(False)
     except OSError as error:
         listening.close()
@@ -169,6 +171,13 @@ def is_loopback(listening: socket.socket) -> bool:
     return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
 
 
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(_QUEUE)  # asyncio has made the queue as short as what it accepts at once
+
+
 class HttpServer:
     """Serves an application on a socket, from `start` to `stop`, in a thread of its own."""
 
@@ -178,7 +187,7 @@ class HttpServer:
         """`say` takes a line for the user, in that thread, when connections cannot be served."""
         self._socket = listening
         self._say = say
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 app,
                 http=connections.Connection,
