@@ -38,7 +38,13 @@ class Clock:
 
     def shifted(self, by: int) -> Clock:
         """One that reads `by` ns later in wall time, and can be stepped without moving this one."""
-        return Clock(self._monotonic, wall_base=self.now() + by)
+        clock = Clock(self._monotonic, wall_base=0)
+        clock._offset = self._offset + by  # exactly: time passes between two readings
+        return clock
+
+    def ahead_of(self, other: Clock) -> int:
+        """How many ns this one's wall time is ahead of that of another one with the same monotonic time."""
+        return self._offset - other._offset
 
     def step(self, by: int) -> None:
         """Wall time jumps by `by` ns; monotonic time goes on."""

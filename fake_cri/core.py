@@ -12,6 +12,7 @@ import anyio
 from cri.clock import Clock, seconds
 from fake_cri import behaviour
 from fake_cri.events import Events
+from fake_cri.exits import Exits
 from fake_cri.images import Catalogue
 from fake_cri.logs import Logs
 from fake_cri.objects import Container
@@ -43,6 +44,7 @@ class Core:
     state: State
     catalogue: Catalogue
     events: Events
+    exits: Exits
     logs: Logs
     chance: Random
 

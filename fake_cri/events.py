@@ -165,7 +165,7 @@ class Events:
     ) -> bytes:
         rules = self._profile.events
         sandbox = subject if isinstance(subject, Sandbox) else subject.sandbox
-        self._last_time = max(self._clock.now(), self._last_time + 1)  # no two are made at once
+        self._last_time = max(change.time_ns, self._last_time + 1)  # no two are made at once
         event = pb.ContainerEventResponse(
             container_id=change.id, container_event_type=event_type, created_at=self._last_time
         )

@@ -13,6 +13,8 @@ POD_UID: Final = "io.kubernetes.pod.uid"
 CONTAINER_NAME: Final = "io.kubernetes.container.name"
 
 #: Annotations of our own, on a container or its sandbox, which say how a process that does not exist behaves.
+EXIT_AFTER: Final = "fake-cri/exit-after"  # a duration: the container ends by itself that long after its start
+EXIT_CODE: Final = "fake-cri/exit-code"  # its exit code then
 STOP_AFTER: Final = "fake-cri/stop-after"  # a duration: how long the container goes on after its stop signal
 STOP_EXIT_CODE: Final = "fake-cri/stop-exit-code"  # its exit code when stopped by signal
 START_ERROR: Final = "fake-cri/start-error"  # a text: StartContainer fails with it
@@ -94,10 +96,14 @@ class Container:
         return container_key(self.config.metadata.name, self.config.metadata.attempt, self.sandbox)
 
     def annotation(self, key: str) -> str | None:
-        """The container's annotation, else its sandbox's: a kubelet puts a pod's annotations on the sandbox only."""
+        """The container's annotation, else its sandbox's: a kubelet puts a pod's annotations on the sandbox only.
+
+        There `key` is for all of the pod's containers, and `key.NAME` for the one of that name.
+        """
         if key in self.config.annotations:
             return self.config.annotations[key]
-        return self.sandbox.config.annotations.get(key)
+        of_pod = self.sandbox.config.annotations
+        return of_pod.get(f"{key}.{self.config.metadata.name}", of_pod.get(key))
 
 
 def container_key(name: str, attempt: int, sandbox: Sandbox) -> ContainerKey:

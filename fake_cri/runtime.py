@@ -20,6 +20,7 @@ from cri.transport import Code, CriError
 from fake_cri.core import Core
 from fake_cri.costs import CostModel
 from fake_cri.events import Events
+from fake_cri.exits import Exits
 from fake_cri.faults import ArmedPlan, Call, FaultPlan, Locks, Proceed, ProceedStream
 from fake_cri.faults.events import EVENT, Passing
 from fake_cri.faults.incident import RUNTIME
@@ -91,6 +92,7 @@ class FakeRuntime:
         self.catalogue = Catalogue(profile.images)
         self.events = Events(profile, self.state, self.clock, self.rng("events"))
         self.events.deliver = self._deliver
+        self._exits = Exits(self.state, self.clock)
         self.outage = Outage(self.state, self.events, self.clock)
         for plan in faults:
             self.arm(plan)
@@ -100,11 +102,16 @@ class FakeRuntime:
             state=self.state,
             catalogue=self.catalogue,
             events=self.events,
+            exits=self._exits,
             logs=logs if logs is not None else NoLogs(),
             chance=self.rng("processes"),
         )
         self._handlers = handlers(core)
         self._stream_handlers = stream_handlers(core)
+
+    async def run(self) -> None:
+        """Let clients' containers end by themselves (fake-cri/exit-after). Incidents need `outage.run`."""
+        await self._exits.run()
 
     def rng(self, purpose: str) -> Random:
         """A source of chance of its own for each purpose, so that none disturbs another."""
@@ -213,7 +220,8 @@ class FakeRuntime:
     def _changed(self, moment: Moment, subject: Sandbox | Container, change: Change) -> None:
         self.changes += 1
         if self._journal is not None:
-            self._journal(replace(change, time_ns=self._true_clock.now()))  # the truth has the client's time
+            ahead = self.clock.ahead_of(self._true_clock)
+            self._journal(replace(change, time_ns=change.time_ns - ahead))  # the truth has the client's time
         self.events.changed(moment, subject, change)
 
 

@@ -49,7 +49,7 @@ class Settings:
 
 
 def serve(settings: Settings, say: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `say` takes one line for the user at a time. Raises ServeError."""
+    """Serve until SIGINT, SIGTERM or SIGHUP; `say` takes one line for the user at a time. Raises ServeError."""
     with _journal(settings.journal) as file:
         try:
             anyio.run(_serve, settings, file, say)
@@ -87,6 +87,7 @@ async def _serve(settings: Settings, file: TextIO | None, say: Callable[[str], N
             async with serving(runtime, settings.address) as address:
                 say(f"listening on {address} ({_about(settings)})")
                 tasks.start_soon(workload.run)
+                tasks.start_soon(runtime.run)
                 tasks.start_soon(_incidents, runtime, problems, stop)
                 await stop.wait()
         except ListenError as error:
@@ -112,7 +113,9 @@ async def _incidents(runtime: FakeRuntime, problems: list[ListenError], stop: an
 
 
 async def _watch_signals(stop: anyio.Event, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    # Whoever had SIGHUP ignored (nohup) wants it to stay so.
+    hangup = [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hangup) as signals:
         task_status.started()
         async for _ in signals:
             stop.set()
@@ -135,6 +138,8 @@ def _journal(target: str | None) -> Iterator[TextIO | None]:
     if target is None:
         yield None
     elif target == "-":
+        if sys.stdout is None:
+            raise ServeError("cannot write the journal to standard output: it is closed")
         yield sys.stdout
         try:
             sys.stdout.flush()

@@ -143,7 +143,7 @@ class State:
         self.sandboxes.add(sandbox.id, sandbox)
         self._sandbox_keys[key] = sandbox
         self.sandbox_entries.put(sandbox.id, *self.messages.sandbox_entry(sandbox))
-        self._report(Moment.SANDBOX_RUN, sandbox, old=None, new=state_name(sandbox))
+        self._report(Moment.SANDBOX_RUN, sandbox, at=sandbox.created_at, old=None, new=state_name(sandbox))
         return sandbox
 
     def stop_sandbox(self, sandbox: Sandbox) -> None:
@@ -155,7 +155,7 @@ class State:
             old = state_name(sandbox)
             sandbox.state = pb.SANDBOX_NOTREADY
             self.sandbox_entries.put(sandbox.id, *self.messages.sandbox_entry(sandbox))
-            self._report(Moment.SANDBOX_STOPPED, sandbox, old=old, new=state_name(sandbox))
+            self._report(Moment.SANDBOX_STOPPED, sandbox, at=self._clock.now(), old=old, new=state_name(sandbox))
 
     def remove_sandbox(self, sandbox: Sandbox) -> None:
         """Stopped first, then its containers go, then itself; its key becomes free."""
@@ -167,7 +167,7 @@ class State:
         self.sandboxes.remove(sandbox.id)
         del self._sandbox_keys[sandbox.key]
         self.sandbox_entries.drop(sandbox.id)
-        self._report(Moment.SANDBOX_REMOVED, sandbox, old=state_name(sandbox), new=None)
+        self._report(Moment.SANDBOX_REMOVED, sandbox, at=self._clock.now(), old=state_name(sandbox), new=None)
 
     # --- containers ------------------------------------------------------------------------------------------------
 
@@ -206,7 +206,7 @@ class State:
         sandbox.containers[container.id] = container
         self._labelled.setdefault(kept.labels.get(POD_UID, ""), {})[container.id] = container
         self.container_entries.put(container.id, *self.messages.container_entry(container))
-        self._report(Moment.CONTAINER_CREATED, container, old=None, new=state_name(container))
+        self._report(Moment.CONTAINER_CREATED, container, at=container.created_at, old=None, new=state_name(container))
         return container
 
     def start_container(self, container: Container) -> None:
@@ -233,7 +233,7 @@ class State:
         container.started_at = self._clock.now()
         container.pid = self._next_pid()
         self._renew(container)
-        self._report(Moment.CONTAINER_STARTED, container, old=old, new=state_name(container))
+        self._report(Moment.CONTAINER_STARTED, container, at=container.started_at, old=old, new=state_name(container))
 
     def _fail_start(self, container: Container, problem: str) -> None:
         if self._profile.lifecycle.failed_start == "deleted":
@@ -245,7 +245,7 @@ class State:
         container.reason = "StartError"
         container.message = problem
         self._renew(container)
-        self._report(Moment.START_FAILED, container, old=old, new=state_name(container))
+        self._report(Moment.START_FAILED, container, at=container.finished_at, old=old, new=state_name(container))
 
     def end_container(self, container: Container, exit_code: int, *, oom_killed: bool = False) -> None:
         """-> EXITED, with the reason that follows from `exit_code`; nothing when it has ended already."""
@@ -256,7 +256,7 @@ class State:
         container.exit_code = exit_code
         container.reason = "OOMKilled" if oom_killed else "Completed" if exit_code == 0 else "Error"
         self._renew(container)
-        self._report(Moment.CONTAINER_STOPPED, container, old=old, new=state_name(container))
+        self._report(Moment.CONTAINER_STOPPED, container, at=container.finished_at, old=old, new=state_name(container))
 
     def remove_container(self, container: Container) -> None:
         """Killed first when it runs, then gone; its key becomes free. Nothing when it is gone already."""
@@ -302,15 +302,18 @@ class State:
         if not self._labelled[uid]:
             del self._labelled[uid]
         self.container_entries.drop(container.id)
-        self._report(moment, container, old=old, new=None)
+        self._report(moment, container, at=self._clock.now(), old=old, new=None)
 
     def _renew(self, container: Container) -> None:
         self.container_entries.put(container.id, *self.messages.container_entry(container))
 
-    def _report(self, moment: Moment, subject: Sandbox | Container, *, old: str | None, new: str | None) -> None:
+    def _report(
+        self, moment: Moment, subject: Sandbox | Container, *, at: int, old: str | None, new: str | None
+    ) -> None:
+        """`at` is the time that the object shows for this change: the clock is read once, so that all agree."""
         sandbox = subject if isinstance(subject, Sandbox) else subject.sandbox
         change = Change(
-            time_ns=self._clock.now(),
+            time_ns=at,
             uid=sandbox.uid,
             pod=sandbox.name,
             id=subject.id,

@@ -7,6 +7,7 @@ Durations are nanoseconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from pleg.pods import Call, ContainerEvent, ContainerState, PodLifecycleEvent
 
@@ -69,8 +70,8 @@ class Hooks:
     def container_event_overflowed(self) -> None:
         """The stream's buffer was full and an event was dropped rather than the runtime blocked."""
 
-    def upstream_panic(self, where: str) -> None:
-        """The kubelet would have crashed here; this step was skipped instead."""
+    def upstream_panic(self, what: str) -> None:
+        """The kubelet would have crashed on `what`, a nil of its own; this step was skipped instead."""
 
     # --- cache, channel, loop --------------------------------------------------------------------------------
 
@@ -97,6 +98,16 @@ class Hooks:
 
     def node_condition(self, type_: str, status: str, reason: str, message: str, changed: bool) -> None:
         """Node status was computed; `changed` when the status flipped."""
+
+
+#: What Go's runtime says of a nil that was followed.
+_NIL: Final = "runtime error: invalid memory address or nil pointer dereference"
+
+
+def skip_panic(hooks: Hooks, source: str, what: str) -> None:
+    """Log and count a step at which upstream's `source` panics on `what`, and which is left out here."""
+    hooks.log("E", source, "Observed a panic", panic=_NIL, skipped=what)
+    hooks.upstream_panic(what)
 
 
 class Fanout(Hooks):

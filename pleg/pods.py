@@ -165,13 +165,17 @@ class ContainerEventType(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ContainerEvent:
-    """One event of GetContainerEvents. `status` is None when the sandbox status or its metadata was missing."""
+    """One event of GetContainerEvents. `status` is None when the sandbox status or its metadata was missing.
+
+    `nil_image` is set where a container's status came without its image: upstream follows that nil (1.36, 1.37).
+    """
 
     container_id: str
     type: ContainerEventType | int
     created_at: int
     status: PodStatus | None = None
     sandbox_id: str = ""
+    nil_image: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class ContainerHandlers:
         if container is not None:
             core.state.start_container(container)
             core.logs.start(container)
+            core.exits.started(container)
         return b""
 
     async def stop(self, request: pb.StopContainerRequest) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from cri._entry import quiet_interrupt
 from pleg.cli import options
 from pleg.cli.errors import UsageError
 
@@ -118,9 +119,11 @@ def run(
     lasting = options.duration("--duration", duration) if duration else None
     # Whenever it comes, before the loop or after it, Ctrl-C is how this ends.
     with contextlib.suppress(KeyboardInterrupt):
-        from pleg.cli.guard import refuse_beside_kubelet
-        from pleg.cli.watch import Watch, watch
+        with quiet_interrupt(0):
+            from pleg.cli.guard import check_url, refuse_beside_kubelet
+            from pleg.cli.watch import Watch, watch
 
+        check_url(kubelet_healthz)
         job = Watch(
             transport=_transport(runtime_endpoint),
             endpoint=runtime_endpoint,

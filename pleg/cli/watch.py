@@ -163,7 +163,7 @@ async def _watch(run: _Run, listening: socket.socket | None, fd: int | None) -> 
             node_name=job.settings.node_name,
             runtime_name=lambda: kubelet.runtime_state.runtime_name,
         )
-        server = HttpServer(application(views), listening)
+        server = HttpServer(application(views), listening, say=run.say)
         server.start()
         _announce(run, listening)
     run.say(f"watching {job.endpoint} with --pleg {job.settings.pleg}; stop with Ctrl-C")

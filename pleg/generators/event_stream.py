@@ -84,14 +84,16 @@ class EventStream:
         delay = self.settings.backoff[0]
         with send:
             while self.settings.retries is None or self.attempts < self.settings.retries:
+                begun = anyio.current_time()
                 error, received = await self._attempt(send, reconnected)
+                lived = anyio.current_time() - begun
                 if error is None:
                     await self._wait_for_resume()
                     continue
                 self._hooks.stream_ended(error)
                 self.attempts += 1
                 await ended(error)
-                if received:
+                if received or lived > seconds(delay):
                     delay = self.settings.backoff[0]
                 if delay:
                     await anyio.sleep(seconds(delay))

@@ -18,7 +18,7 @@ from pleg.channel import EventChannel
 from pleg.generators.event_stream import EventStream
 from pleg.generators.generic import GenericPleg, RelistSettings
 from pleg.generators.ips import with_kept_ips
-from pleg.hooks import Hooks
+from pleg.hooks import Hooks, skip_panic
 from pleg.pods import (
     ContainerEvent,
     ContainerEventType,
@@ -97,6 +97,9 @@ class EventedPleg:
             await anyio.sleep(seconds(max(0, next_tick - self._clock.monotonic())))
 
     def _process(self, event: ContainerEvent, status: PodStatus) -> None:
+        if event.nil_image:
+            skip_panic(self._hooks, SOURCE, "nil Image in a container's status")
+            return
         uid = status.uid
         status = with_kept_ips(self._cache, status)
         self._update_gauges(status)
@@ -122,7 +125,7 @@ class EventedPleg:
         cached, _ = self._cache.get(status.uid)
         if cached is None:
             # Upstream dereferences the nil status of a failed inspection here, and panics (k#128654).
-            self._hooks.upstream_panic("evented.go: nil PodStatus in the cache")
+            skip_panic(self._hooks, SOURCE, "nil PodStatus in the cache")
             return
         known = bool(cached.sandboxes)
         change = _sandbox_is_listed_running(status) - (known and _sandbox_is_listed_running(cached))

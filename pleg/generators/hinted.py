@@ -25,6 +25,7 @@ class HintWatcher:
         self._stream = stream
         self._clock = clock
         self._hooks = hooks
+        self._last_error: Exception | None = None
 
     async def run(self) -> None:
         """Follow the stream until the attempts are used up; then the hints are off, and nothing else changes.
@@ -32,18 +33,17 @@ class HintWatcher:
         What is still in the buffer then is worked off, as upstream's consumer does.
         """
         await self._stream.run(self._process, self._on_end)
+        self._hooks.log(
+            "E",
+            SOURCE,
+            "Evented PLEG: disabling container-termination fast path after exhausting event stream retries",
+            err=self._last_error,
+            retries=self._stream.attempts,
+        )
 
     async def _on_end(self, error: Exception) -> None:
+        self._last_error = error
         self._hooks.log("I", SOURCE, "Evented PLEG: failed to get container events, retrying", v=4, err=error)
-        retries = self._stream.settings.retries
-        if retries is not None and self._stream.attempts >= retries:
-            self._hooks.log(
-                "E",
-                SOURCE,
-                "Evented PLEG: disabling container-termination fast path after exhausting event stream retries",
-                err=error,
-                retries=self._stream.attempts,
-            )
 
     def _process(self, event: ContainerEvent, status: PodStatus) -> None:
         self._hooks.container_event_latency(self._clock.now() - event.created_at)

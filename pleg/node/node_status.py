@@ -12,15 +12,16 @@ from typing import Final
 
 import anyio
 
-from cri.clock import MILLISECOND, SECOND, Clock, rfc3339, seconds
+from cri.clock import MILLISECOND, MINUTE, SECOND, Clock, rfc3339, seconds
 from pleg.hooks import Hooks
 from pleg.node.runtime_state import aggregate
 
 #: nodeStatusUpdateFrequency, and by how much it is stretched at random.
 UPDATE_PERIOD: Final = 10 * SECOND
 _JITTER: Final = 0.04
-#: How often a node that was never ready is looked at (fastStatusUpdateOnce).
+#: How often a node that was never ready is looked at, and for how long (fastStatusUpdateOnce, nodeReadyGracePeriod).
 _FAST_PERIOD: Final = 100 * MILLISECOND
+_FAST_GRACE_PERIOD: Final = 2 * MINUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +56,18 @@ class NodeStatus:
 
     async def run(self) -> None:
         """Post at once, again as soon as the node is first ready, then every 10 s and a little. Until cancelled."""
-        next_update = 0
-        was_ready = False
+        next_update = start = self._clock.monotonic()
+        fast = True
         while True:
             now = self._clock.monotonic()
-            first_ready = not was_ready and not self._errors()
+            fast = fast and now - start < _FAST_GRACE_PERIOD
+            first_ready = fast and not self._errors()
             if now >= next_update or first_ready:
                 self._update()
-                was_ready = was_ready or first_ready
+                fast = fast and not first_ready
                 pause = round(UPDATE_PERIOD * (1 + _JITTER * self._rng.random()))
                 next_update = now + pause
-            wait = next_update - now if was_ready else min(_FAST_PERIOD, next_update - now)
+            wait = min(_FAST_PERIOD, next_update - now) if fast else next_update - now
             await anyio.sleep(seconds(wait))
 
     def _update(self) -> None:

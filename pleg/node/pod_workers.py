@@ -96,8 +96,14 @@ class PodWorkers:
                     continue
                 status, error = await self._cache.get_newer_than(pod.uid, pod.last_sync)
                 if error is not None:
-                    text = f"error determining status: {error}"
-                    self._hooks.log("E", "pod_workers.go", "Error syncing pod, skipping", podUID=pod.uid, err=text)
+                    self._hooks.log(
+                        "E",
+                        "pod_workers.go",
+                        "Error syncing pod, skipping",
+                        err=error,
+                        pod=f"{pod.namespace}/{pod.name}",
+                        podUID=pod.uid,
+                    )
                     self._requeue(pod, BACKOFF_PERIOD)
                 else:
                     pod.status = status

@@ -6,6 +6,7 @@ Follows apiserver's healthz package (`handleRootHealth`, `adaptCheckToHandler`) 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import socket
@@ -19,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pleg.observe import exposition, views
+from pleg.observe import connections, exposition, views
 from pleg.observe.views import Views
 
 #: What each path is for, in the order in which they are listed.
@@ -36,6 +37,8 @@ PATHS: Final = {
 }
 
 _LISTING: Final = "".join(f"{path:<18} {what}\n" for path, what in PATHS.items())
+#: Connections that may wait to be accepted.
+_QUEUE: Final = 128
 _NO_SNIFF: Final = {"X-Content-Type-Options": "nosniff"}
 
 
@@ -145,7 +148,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen(128)
+        listening.listen(_QUEUE)
         listening.setblocking(False)
     except OSError as error:
         listening.close()
@@ -168,15 +171,27 @@ def is_loopback(listening: socket.socket) -> bool:
     return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
 
 
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(_QUEUE)  # asyncio has made the queue as short as what it accepts at once
+
+
 class HttpServer:
     """Serves an application on a socket, from `start` to `stop`, in a thread of its own."""
 
-    def __init__(self, app: Starlette, listening: socket.socket) -> None:
+    def __init__(
+        self, app: Starlette, listening: socket.socket, *, say: Callable[[str], object] = lambda text: None
+    ) -> None:
+        """`say` takes a line for the user, in that thread, when connections cannot be served."""
         self._socket = listening
-        self._server = uvicorn.Server(
+        self._say = say
+        self._server = _Server(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=connections.Connection,
+                backlog=connections.ACCEPTED_AT_ONCE,
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
@@ -203,4 +218,8 @@ class HttpServer:
         self._socket.close()
 
     def _serve(self) -> None:
-        self._server.run(sockets=[self._socket])
+        asyncio.run(self._serve_on_loop())
+
+    async def _serve_on_loop(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(connections.Complaints(self._say))
+        await self._server.serve(sockets=[self._socket])

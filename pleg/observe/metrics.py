@@ -100,6 +100,10 @@ class Metrics(Hooks):
             registry=registry,
         )
 
+        self._panics = Counter(
+            "pleg_upstream_panics", "Steps left out because the kubelet panics at them.", registry=registry
+        )
+
         self._running_pods = _gauge(registry, "kubelet_running_pods", "Number of pods that have a running pod sandbox")
         self._running_containers = Gauge(
             "kubelet_running_containers",
@@ -206,6 +210,9 @@ class Metrics(Hooks):
 
     def container_event_overflowed(self) -> None:
         self._overflowed.inc()
+
+    def upstream_panic(self, what: str) -> None:
+        self._panics.inc()
 
     def cache_set(self, uid: str, accepted: bool) -> None:
         (self._accepted if accepted else self._refused).inc()

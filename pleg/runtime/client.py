@@ -17,7 +17,7 @@ from cri.clock import MINUTE, Clock
 from cri.methods import METHODS
 from cri.transport import Code, CriError, Transport
 from cri.v1 import api_pb2 as cri
-from pleg.hooks import Hooks
+from pleg.hooks import Hooks, skip_panic
 from pleg.pods import Call, ContainerEvent, ContainerStatus, Pod, PodNotFound, PodStatus, RuntimeCondition, SandboxState
 from pleg.runtime import convert
 from pleg.runtime.inventory import Inventory, Reading
@@ -180,7 +180,12 @@ class RuntimeClient:
             if containers is not None and response.timestamp:
                 from_event_aware_runtime = True
                 timestamp = response.timestamp
-                containers = [convert.to_container_status(s) for s in response.containers_statuses]
+                containers = []
+                for one in response.containers_statuses:
+                    if one.HasField("image"):
+                        containers.append(convert.to_container_status(one))
+                    else:
+                        skip_panic(self._hooks, "kuberuntime_container.go", "nil Image in a container's status")
             elif containers is not None:
                 containers = await self._container_statuses(pod)
         if containers is None:

@@ -206,6 +206,7 @@ def to_event(response: cri.ContainerEventResponse) -> ContainerEvent:
         created_at=response.created_at,
         status=status,
         sandbox_id=sandbox.id,
+        nil_image=any(not s.HasField("image") for s in response.containers_statuses),
     )
 
 

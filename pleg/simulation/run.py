@@ -140,6 +140,7 @@ async def simulate(plan: Plan, hooks: Sequence[Hooks] = ()) -> AsyncIterator[Sim
     simulation = Simulation(plan, hooks)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(simulation.workload.run)
+        tasks.start_soon(simulation.runtime.run)
         tasks.start_soon(simulation.runtime.outage.run)
         tasks.start_soon(simulation.kubelet.run)
         yield simulation

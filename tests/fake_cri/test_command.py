@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -18,8 +21,10 @@ from typer.testing import CliRunner
 import cri
 from cri.methods import METHODS
 from cri.v1 import api_pb2 as pb
-from fake_cri.cli import RUNTIMES, app
+from fake_cri.cli.commands import RUNTIMES, app
 from fake_cri.profiles import built_in_profiles, load_profile
+
+from .support import IMAGE, container_config, sandbox_config
 
 #: What no test waits longer for, in s: only a broken one gets there.
 PATIENCE = 30
@@ -49,6 +54,9 @@ class Server:
         self._process.send_signal(how)
         out, err = self._process.communicate(timeout=PATIENCE)
         return self._process.returncode, out, err
+
+    def hang_up(self) -> None:
+        self._process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
         if self._process.poll() is None:
@@ -83,6 +91,7 @@ def test_help_teaches() -> None:
         "[default: containerd-2.4]",
         "Exit codes: 0",
         "containerd-1.6",
+        "fake-cri/exit-after.NAME",
     ):
         assert part in out
     assert "serve" in invoke("--help")[1]
@@ -104,7 +113,7 @@ def test_a_profile_to_copy(tmp_path: Path) -> None:
 def test_help_loads_nothing_heavy() -> None:
     heavy = "grpc", "google.protobuf", "yaml", "anyio", "rich"
     code = (
-        "import sys; from typer.testing import CliRunner; from fake_cri.cli import app;"
+        "import sys; from typer.testing import CliRunner; from fake_cri.cli.commands import app;"
         "CliRunner().invoke(app, ['serve', '--help']);"
         f"print([name for name in {heavy!r} if name in sys.modules])"
     )
@@ -129,6 +138,9 @@ def test_help_loads_nothing_heavy() -> None:
         (["--listen", "unix:///x", "--clock-offset", "late"], "'late' is no duration"),
         (["--listen", "unix:///x", "--dead", "-1"], "--dead"),
         (["--listen", "unix:///x", "--entry-bytes", "9999999"], "--entry-bytes"),
+        (["--listen", "unix:///x", "--runtime", ""], "--runtime: the name is empty"),
+        (["--listen", "unix:///x", "--journal", ""], "--journal: the name is empty"),
+        (["--listen", "unix:///x", "--faults", ""], "--faults: the name is empty"),
         (["--listen", "unix:///x", "--wrong"], "No such option"),
     ],
 )
@@ -159,12 +171,72 @@ def test_a_life(path: Path, tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_containers_end_by_themselves(path: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "truth.jsonl"
+    with serving("--listen", f"unix://{path}", "--journal", str(journal)) as server:
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+
+            def call(rpc: str, **fields: Any) -> Any:
+                method = METHODS[rpc]
+                ask: Any = channel.unary_unary(method.path)
+                return method.response.FromString(ask(method.request(**fields).SerializeToString(), timeout=PATIENCE))
+
+            call("PullImage", image=pb.ImageSpec(image=IMAGE))
+            pod = sandbox_config()
+            pod.annotations["fake-cri/exit-after"] = "1ms"
+            sandbox = call("RunPodSandbox", config=pod).pod_sandbox_id
+            created = call("CreateContainer", pod_sandbox_id=sandbox, config=container_config())
+            call("StartContainer", container_id=created.container_id)
+            deadline = time.monotonic() + PATIENCE
+            while "CONTAINER_EXITED" not in journal.read_text():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        assert server.end()[0] == 0
+
+
 def test_a_journal_on_standard_output_and_sigterm(path: Path) -> None:
     with serving("--listen", f"unix://{path}", "--pods", "1", "--containers", "0", "--journal", "-") as server:
         code, out, err = server.end(signal.SIGTERM)
     assert code == 0
     assert json.loads(out)["new"] == "SANDBOX_READY"
     assert err == "stopped after 1 changes; 1 journal lines are in standard output\n"
+
+
+def test_a_terminal_that_is_closed_ends_it_like_sigterm(path: Path) -> None:
+    with serving("--listen", f"unix://{path}") as server:
+        code, _, err = server.end(signal.SIGHUP)
+    assert (code, err) == (0, "stopped after 0 changes\n")
+    assert not path.exists()
+
+
+def test_nohup_outlives_its_terminal(path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with serving("--listen", f"unix://{path}") as server:
+            signal.signal(signal.SIGHUP, before)
+            server.hang_up()
+            with grpc.insecure_channel(f"unix:{path}") as channel:
+                listed: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHODS["ListPodSandbox"].path)
+                assert listed(b"", timeout=PATIENCE) == b""
+            assert server.end()[0] == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_an_address_that_cannot_be_had_is_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fake_cri", "serve", "--listen"]
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for address, sentence in (
+            (
+                f"tcp://127.0.0.1:{port}",
+                f"cannot listen on tcp://127.0.0.1:{port}: the port is taken, choose another one",
+            ),
+            ("unix:///proc/s", "cannot create the socket /proc/s: check that its folder can be written"),
+        ):
+            run = subprocess.run([*command, address], capture_output=True, text=True, env=environment, check=False)
+            assert (run.returncode, run.stdout, run.stderr) == (1, "", f"fake-cri: {sentence}\n")
 
 
 def test_what_fails_is_told_in_one_sentence(path: Path, tmp_path: Path) -> None:

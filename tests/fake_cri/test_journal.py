@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 
-from fake_cri.journal import Change, JournalFile
+import pytest
 
-from .support import in_virtual_time, make_client
+from cri.clock import SECOND, Clock
+from cri.v1 import api_pb2 as pb
+from fake_cri.journal import Change, JournalFile
+from fake_cri.runtime import FakeRuntime
+
+from .support import Client, in_virtual_time, make_client, profile_named
 
 CHANGE = Change(5, "u", "p", "i", "sandbox", None, "SANDBOX_READY")
 
@@ -54,3 +60,37 @@ async def test_a_life_in_the_journal() -> None:
     ]
     assert {(line["uid"], line["pod"]) for line in lines} == {("uid-of-web", "web")}
     assert all(line["time_ns"] == client.runtime.clock.now() for line in lines)
+
+
+@pytest.mark.parametrize("offset", [0, 5 * SECOND])
+@pytest.mark.anyio
+async def test_journal_statuses_and_events_show_one_time(offset: int) -> None:
+    """On a clock that is never at one moment twice, as the machine's: the runtime reads it once for each change.
+
+    Where that clock is off, the journal's time is true all the same.
+    """
+    ticks = itertools.count(1000, 7)
+    journal: list[Change] = []
+    clock = Clock(lambda: next(ticks), wall_base=0)
+    profile = profile_named("containerd-2.4")
+    client = Client(FakeRuntime(profile, clock=clock, journal=journal.append, clock_offset=offset))
+    async with client.events() as events:
+        sandbox = await client.run()
+        container = await client.start(sandbox)
+        await client.call("StopContainer", container_id=container, timeout=0)
+        shown = await client.status(container)
+        created = (await client.sandbox_status(sandbox)).created_at
+        await client.call("RemovePodSandbox", pod_sandbox_id=sandbox)
+    assert journal[-1].time_ns < 1_000_000
+    times = [change.time_ns + offset for change in journal]
+    assert times[:4] == [created, shown.created_at, shown.started_at, shown.finished_at]
+    assert times == sorted(set(times))
+    stamps = [event.created_at for event in events]
+    assert stamps == sorted(set(stamps))
+    firsts = {(event.container_id, event.container_event_type): event.created_at for event in reversed(events)}
+    assert [
+        firsts[sandbox, pb.CONTAINER_CREATED_EVENT],
+        firsts[container, pb.CONTAINER_CREATED_EVENT],
+        firsts[container, pb.CONTAINER_STARTED_EVENT],
+        firsts[container, pb.CONTAINER_STOPPED_EVENT],
+    ] == times[:4]

@@ -9,7 +9,7 @@ from cri.clock import MILLISECOND, SECOND
 from cri.transport import Code
 from cri.v1 import api_pb2 as pb
 
-from .support import CRI_O, IMAGE, PROFILES, container_config, in_virtual_time, make_client
+from .support import CRI_O, IMAGE, PROFILES, container_config, in_virtual_time, make_client, sandbox_config
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,17 @@ async def test_annotations_that_cannot_be_read_are_refused() -> None:
     client = make_client()
     sandbox = await client.run()
     client.runtime.catalogue.pull(IMAGE)
-    for key, value in (("fake-cri/stop-after", "soon"), ("fake-cri/stop-exit-code", "x")):
+    for key, value in (
+        ("fake-cri/stop-after", "soon"),
+        ("fake-cri/stop-exit-code", "x"),
+        ("fake-cri/exit-after", "2"),
+        ("fake-cri/exit-after.main", "never"),
+        ("fake-cri/exit-code", "4294967296"),
+    ):
         config = container_config()
         config.annotations[key] = value
         code = await client.code("CreateContainer", pod_sandbox_id=sandbox, config=config)
         assert code is Code.INVALID_ARGUMENT
+        pod = sandbox_config("other")
+        pod.annotations[key] = value
+        assert await client.code("RunPodSandbox", config=pod) is Code.INVALID_ARGUMENT

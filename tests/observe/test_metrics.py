@@ -7,6 +7,7 @@ import pytest
 from cri.clock import MILLISECOND, SECOND
 from cri.methods import METHODS
 from cri.transport import Code, CriError
+from pleg.hooks import skip_panic
 from pleg.observe.metrics import Metrics, operation_type
 from pleg.pods import Call, ContainerState, EventType, PodLifecycleEvent
 
@@ -126,6 +127,12 @@ def test_the_event_stream(metrics: Metrics) -> None:
     assert value(metrics, 'kubelet_evented_pleg_connection_latency_seconds_bucket{le="0.005"}') == 1
     assert value(metrics, "kubelet_evented_pleg_connection_latency_seconds_sum") == -0.005
     assert value(metrics, "pleg_stream_events_dropped_total") == 1
+
+
+def test_steps_at_which_the_kubelet_panics_are_counted(metrics: Metrics) -> None:
+    assert value(metrics, "pleg_upstream_panics_total") == 0
+    skip_panic(metrics, "evented.go", "nil PodStatus in the cache")
+    assert value(metrics, "pleg_upstream_panics_total") == 1
 
 
 def test_workers_cache_and_loop(metrics: Metrics) -> None:

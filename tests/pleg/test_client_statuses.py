@@ -52,6 +52,14 @@ async def test_each_sandbox_then_each_container_is_asked_for_newest_first_and_te
 
 
 @virtual
+async def test_container_statuses_are_sorted_by_their_own_time_of_creation() -> None:
+    bench = one_pod()
+    bench.runtime.container_statuses["first"].status.created_at = VIRTUAL_EPOCH + SECOND
+    status = await inspect(bench)
+    assert [c.id for c in status.containers] == ["first", "third", "second"]
+
+
+@virtual
 async def test_the_time_of_a_status_is_that_of_the_pods_list() -> None:
     bench = one_pod()
     pod = await bench.client.get_pod("1234")

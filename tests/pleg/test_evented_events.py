@@ -251,6 +251,17 @@ async def test_k128654_a_cached_nil_status_crashes_upstream_and_is_passed_over_h
 
 
 @virtual
+async def test_a_container_status_without_image_crashes_upstream_and_is_passed_over_here() -> None:
+    """kuberuntime's toKubeContainerStatus follows status.Image (1.36.3, 1.37.2)."""
+    bench = evented()
+    event = cri.ContainerEventResponse.FromString(bench.runtime.event("started", "c1", "s1"))
+    event.containers_statuses[0].ClearField("image")
+    assert await process(bench, event.SerializeToString()) == []
+    assert len(bench.hooks.of("upstream_panic")) == 1
+    assert "1234" not in bench.cache
+
+
+@virtual
 async def test_an_error_with_a_status_is_no_crash_and_loses_the_ips() -> None:
     bench = evented()
     bench.cache.set("1234", PodStatus("1234", ips=("10.9.9.9",)), CriError(Code.UNKNOWN, "x"), 1)

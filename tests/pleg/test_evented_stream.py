@@ -180,6 +180,18 @@ async def test_the_sequence_of_a_fallback() -> None:
 
 
 @virtual
+async def test_after_the_fallback_nothing_but_relists_declares_the_cache_fresh() -> None:
+    bench = EventedBench()
+    bench.runtime.on_stream = lambda stream: stream.end()
+    async with bench.running(bench.generic.run, bench.evented.run):
+        await bench.until(SECOND)
+        bench.runtime.hang("ListPodSandbox")
+        before = bench.cache.time
+        await bench.until(60 * SECOND)
+        assert bench.cache.time == before
+
+
+@virtual
 async def test_after_the_fallback_generic_is_late_after_three_minutes() -> None:
     bench = EventedBench()
     bench.runtime.on_stream = lambda stream: stream.end()

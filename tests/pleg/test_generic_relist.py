@@ -7,6 +7,7 @@ import pytest
 
 from cri.clock import MILLISECOND, SECOND, VIRTUAL_EPOCH
 from cri.transport import Code
+from pleg.generators.generic import RelistSettings
 from tests.pleg.support import Bench, virtual
 
 DIED = "ContainerDied"
@@ -195,3 +196,31 @@ async def test_a_one_pod_change_does_not_make_the_others_newer_before_the_end() 
         assert answers == []
         await anyio.sleep(0.2)
         assert answers == ["b"]
+
+
+# --- other settings ------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_restarted_with_other_settings_it_relists_at_once_and_goes_on_with_them() -> None:
+    """Stop, Update, Start, as evented's fallback does."""
+    bench = Bench(settings=RelistSettings(300 * SECOND, 600 * SECOND))
+    async with bench.running():
+        await bench.until(50 * SECOND)
+        bench.generic.restart(RelistSettings(10 * SECOND, 20 * SECOND))
+        await bench.until(75 * SECOND)
+    starts = [call.at // SECOND for call in bench.runtime.calls if call.rpc == "ListPodSandbox"]
+    assert starts == [0, 50, 60, 70]
+    assert bench.generic.settings.threshold == 20 * SECOND
+
+
+@virtual
+async def test_restarted_while_a_relist_is_under_way_the_next_one_follows_it_at_once() -> None:
+    bench = Bench(settings=RelistSettings(300 * SECOND, 600 * SECOND))
+    bench.runtime.delays["ListContainers"] = 30 * SECOND
+    async with bench.running():
+        await bench.until(5 * SECOND)
+        bench.generic.restart(RelistSettings(10 * SECOND, 20 * SECOND))
+        await bench.until(75 * SECOND)
+    starts = [call.at // SECOND for call in bench.runtime.calls if call.rpc == "ListPodSandbox"]
+    assert starts == [0, 30, 70]

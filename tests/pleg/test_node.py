@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from cri.clock import MILLISECOND, SECOND
-from cri.transport import Code
 from cri.virtual_time import run_virtual
 from pleg.kubelet import PLEGS, Pleg, Settings
 from pleg.pods import EventType, PodLifecycleEvent
@@ -182,62 +181,6 @@ async def test_at_rest_it_costs_what_the_kubelet_costs(pleg: Pleg) -> None:
     assert abs(asked.count("ListPodSandbox") - (30 + relists)) <= 1
     assert abs(asked.count("Status") - 12) <= 1
     assert abs(asked.count("ListPodSandbox/a") - (6 if pleg == "polling" else 0)) <= 1
-
-
-# --- housekeeping --------------------------------------------------------------------------------------------
-
-
-@virtual
-async def test_housekeeping_asks_for_what_runs() -> None:
-    bench = node()
-    async with bench.running():
-        await bench.until(3 * SECOND)
-    running = [call for call in bench.runtime.calls if "List" in call.rpc and call.request.filter.HasField("state")]
-    assert [(call.rpc, call.request.filter.state.state) for call in running] == [
-        ("ListPodSandbox", 0),
-        ("ListContainers", 1),
-    ]
-    assert running[0].at == 2 * SECOND, "its ticker starts with the loop, skipped turns or not"
-
-
-@virtual
-async def test_a_pod_whose_events_were_all_discarded_is_found_by_housekeeping() -> None:
-    bench = node(channel_capacity=1)
-    async with bench.running():
-        await bench.until(30 * SECOND)
-        assert set(bench.node.workers.pods) == {"a", "b"}
-        bench.runtime.remove("s-a", "c-a")
-        await bench.until(60 * SECOND)
-        assert set(bench.node.workers.pods) == {"b"}
-
-
-@virtual
-async def test_housekeeping_that_fails_is_logged_and_tried_again() -> None:
-    bench = node()
-    async with bench.running():
-        await bench.until(10 * SECOND)
-        bench.runtime.fail("ListContainers", Code.UNAVAILABLE, "down")
-        await bench.until(20 * SECOND)
-        bench.runtime.heal()
-        await bench.until(30 * SECOND)
-    failed = bench.hooks.logged("Failed cleaning pods")
-    assert len(failed) == 5
-    assert failed[0][1]["severity"] == "E"
-    assert bench.hooks.logged("Housekeeping took longer than expected") == []
-
-
-@virtual
-async def test_k75065_a_container_that_cannot_be_inspected_leaves_the_node_ready_and_its_pod_without_events() -> None:
-    bench = node()
-    async with bench.running():
-        await bench.until(10 * SECOND)
-        bench.hooks.clear()
-        bench.runtime.container("c-a", "a", "exited", sandbox="s-a")
-        bench.runtime.fail("ContainerStatus/c-a", message="shim is gone")
-        await bench.until(100 * SECOND)
-    assert {status for _, status, _ in bench.conditions()} == {"True"}
-    assert read(bench) == []
-    assert bench.hooks.logged("PLEG: Write status") != []
 
 
 # --- evented's deadlock --------------------------------------------------------------------------------------

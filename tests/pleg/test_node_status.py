@@ -139,3 +139,16 @@ async def test_a_node_that_starts_not_ready_is_posted_as_soon_as_it_is() -> None
         bench.errors = ["again"]
         await bench.until(12 * SECOND)
         assert [status.status for status in bench.status.conditions] == ["True"], "only once"
+
+
+@virtual
+async def test_after_two_minutes_of_starting_nobody_hurries_any_more() -> None:
+    """nodeReadyGracePeriod: from then the node becomes ready with the next computation of every 10 s."""
+    bench = Status()
+    bench.errors = ["starting"]
+    async with running(bench.status.run):
+        await bench.until(135 * SECOND)
+        bench.errors = []
+        await bench.until(170 * SECOND)
+    gaps = [later - earlier for earlier, later in pairwise(bench.computed())]
+    assert all(10 * SECOND <= gap <= 10_400 * MILLISECOND for gap in gaps), "nothing in between"

@@ -21,7 +21,8 @@ class Workers:
         self.clock = current_clock()
         self.hooks = Recording(self.clock)
         self.cache = PodCache()
-        self.workers = PodWorkers(self.cache, self.clock, self.hooks, random.Random(seed))
+        self.rng = random.Random(seed)
+        self.workers = PodWorkers(self.cache, self.clock, self.hooks, self.rng)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -150,6 +151,19 @@ async def test_it_looks_again_after_the_resync_interval_or_the_back_off_stretche
 
 
 @virtual
+async def test_due_is_what_lies_strictly_before_now() -> None:
+    bench = Workers()
+    bench.cache.set("u1", PodStatus("u1"), None, VIRTUAL_EPOCH)
+    bench.rng.random = lambda: 0.0  # type: ignore[method-assign]
+    async with bench.running():
+        bench.update()
+        await bench.until(MINUTE)
+        assert bench.workers.due() == []
+        await bench.until(MINUTE + 1)
+        assert bench.workers.due() == ["u1"]
+
+
+@virtual
 async def test_a_cached_error_is_logged_and_the_last_sync_stays_so_the_next_look_waits_for_nothing() -> None:
     bench = Workers()
     bench.cache.set("u1", None, RuntimeError("no status"), VIRTUAL_EPOCH)
@@ -158,7 +172,8 @@ async def test_a_cached_error_is_logged_and_the_last_sync_stays_so_the_next_look
         bench.update()
         await bench.until(2 * SECOND)
         [(_, values)] = bench.hooks.logged("Error syncing pod, skipping")
-        assert (values["severity"], values["err"]) == ("E", "error determining status: no status")
+        assert (values["severity"], str(values["err"])) == ("E", "no status"), "the v1 Event alone says more"
+        assert (values["pod"], values["podUID"]) == ("ns/u1", "u1")
         assert bench.workers.pods["u1"].last_sync == 0
         bench.update()
         await bench.until(3 * SECOND)

@@ -1,13 +1,15 @@
-"""The command fake-cri. What it needs for its work is imported when it begins, so that help comes at once."""
+"""The commands of fake-cri. What one needs for its work is imported when it begins, so that help comes at once."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 import cri
+from cri._entry import quiet_interrupt
 
 #: The built-in profiles; a test holds this to their files, which take too long to look at for help.
 RUNTIMES = ("containerd-2.4", "containerd-1.7", "containerd-1.6", "cri-o", "cri-o-noevents")
@@ -82,6 +84,12 @@ The same as YAML, in a file for --faults:
   faults:
     - {rpc: ContainerStatus, select: {pod: default/web-0}, from: 10s, until: 40s, terms: [{do: hang}]}
 \b
+Annotations say how the processes that a client's containers do not have behave:
+  fake-cri/exit-after: 2s     ends by itself after 2 s, with fake-cri/exit-code ("0")
+  fake-cri/stop-after: 5s     goes on for 5 s after its stop signal; fake-cri/stop-exit-code ("143")
+  fake-cri/start-error: TEXT  cannot be started; or fake-cri/missing-command: CMD
+A pod's are for all of its containers, with .NAME at the end for one: fake-cri/exit-after.NAME
+\b
 Exit codes: 0 stopped, 1 failed (socket taken, journal unwritable), 2 wrong usage.
 """
 
@@ -146,14 +154,22 @@ def serve(
         list[str] | None, typer.Option("--fault", metavar="'RPC: ACTIONS'", help="What goes wrong. May be repeated.")
     ] = None,
     faults_file: Annotated[
-        Path | None, typer.Option("--faults", metavar="FILE", help="What goes wrong, as YAML.", dir_okay=False)
+        str | None, typer.Option("--faults", metavar="FILE", help="What goes wrong, as YAML.")
     ] = None,
 ) -> None:
     rate = _rate(churn)
-    from cri.durations import parse_duration
-    from fake_cri.faults import DocumentError, parse_fault, read_faults
-    from fake_cri.listening import parse_address
-    from fake_cri.profiles import ProfileError, load_profile
+    for flag, value in (("--runtime", runtime), ("--journal", journal), ("--faults", faults_file)):
+        if value == "":
+            raise typer.BadParameter("the name is empty", param_hint=flag)
+    # gRPC would say in its own words, before ours, that an address cannot be had.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    with quiet_interrupt():
+        from cri.durations import parse_duration
+        from fake_cri.faults import DocumentError, parse_fault, read_faults
+        from fake_cri.listening import parse_address
+        from fake_cri.profiles import ProfileError, load_profile
+        from fake_cri.serving import ServeError, Settings
+        from fake_cri.serving import serve as run
 
     try:
         address = parse_address(listen)
@@ -172,12 +188,9 @@ def serve(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--fault") from None
     try:
-        faults += read_faults(faults_file) if faults_file is not None else []
+        faults += read_faults(Path(faults_file)) if faults_file is not None else []
     except DocumentError as error:
         raise typer.BadParameter(str(error), param_hint="--faults") from None
-
-    from fake_cri.serving import ServeError, Settings
-    from fake_cri.serving import serve as run
 
     settings = Settings(
         address, profile, pods, containers, rate, seed, journal, faults, dead, entry_bytes, clock_offset=offset
@@ -219,8 +232,3 @@ def _rate(text: str) -> float:
 def _fail(message: str) -> NoReturn:
     typer.echo(f"fake-cri: {message}", err=True)
     raise typer.Exit(1)
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    app()
