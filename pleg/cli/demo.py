@@ -122,11 +122,19 @@ async def _compare(comparison: Comparison, progress: _Progress) -> list[Row] | N
 
     rows: list[Row] | None = None
     problem: ChildFailed | None = None
+    # A shell that starts a job in the background has it ignore Ctrl-C, and nohup SIGHUP: the first is still obeyed, as
+    # by the other commands, the second is left as it is.
+    ends = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ends.append(signal.SIGHUP)
+    interrupted = False
     async with anyio.create_task_group() as tasks:
 
         async def end_at_a_signal() -> None:
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
-                async for _ in signals:
+            nonlocal interrupted
+            with anyio.open_signal_receiver(*ends) as signals:
+                async for number in signals:
+                    interrupted = number == signal.SIGINT
                     tasks.cancel_scope.cancel()
 
         tasks.start_soon(end_at_a_signal)
@@ -135,6 +143,8 @@ async def _compare(comparison: Comparison, progress: _Progress) -> list[Row] | N
         except ChildFailed as error:
             problem = error  # raised again below: the task group would wrap it
         tasks.cancel_scope.cancel()
+    if interrupted:
+        raise KeyboardInterrupt
     if problem is not None:
         raise problem
     return rows

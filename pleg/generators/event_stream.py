@@ -105,8 +105,7 @@ class EventStream:
             "E",
             "evented.go",
             "Evented PLEG: received ContainerEventResponse with nil PodSandboxStatus or PodSandboxStatus.Metadata",
-            containerID=event.container_id,
-            containerEventType=str(event.type),
+            containerEventResponse={"container_id": event.container_id, "container_event_type": str(event.type)},
         )
 
     async def suspend(self) -> None:

@@ -82,6 +82,7 @@ class EventedPleg:
 
             await self._stream.run(self._process, self._on_end, relist_beside)
             self.in_use = False
+            # V(4) upstream, where hardly anybody sees it; shown here, for it is what this bench is about.
             self._hooks.log("I", SOURCE, "Fall back to Generic PLEG relisting since Evented PLEG is not working")
             self._generic.restart(self._fallback)
 

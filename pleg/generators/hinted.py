@@ -49,3 +49,12 @@ class HintWatcher:
         self._hooks.container_event_latency(self._clock.now() - event.created_at)
         if event.type is ContainerEventType.STOPPED:
             self._generic.request_relist(status.uid)
+            self._hooks.log(
+                "I",
+                SOURCE,
+                "Evented PLEG: requested pod relist after container termination",
+                v=4,
+                podUID=status.uid,
+                containerID=event.container_id,
+                eventType=str(event.type),
+            )

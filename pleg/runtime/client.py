@@ -20,6 +20,7 @@ from cri.v1 import api_pb2 as cri
 from pleg.hooks import Hooks, skip_panic
 from pleg.pods import Call, ContainerEvent, ContainerStatus, Pod, PodNotFound, PodStatus, RuntimeCondition, SandboxState
 from pleg.runtime import convert
+from pleg.runtime.complaints import Complaints
 from pleg.runtime.inventory import Inventory, Reading
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class RuntimeClient:
         self._timeout = timeout
         self._mode = _ListMode(stream_lists, stream_lists == "on")
         self._statuses_from_sandbox = statuses_from_sandbox
+        self._complaints = Complaints(clock, hooks)
 
     def on_behalf_of(self, caller: str) -> RuntimeClient:
         """The same client for another caller; calls are counted by caller."""
@@ -163,12 +165,7 @@ class RuntimeClient:
         containers: list[ContainerStatus] | None = [] if self._statuses_from_sandbox else None
         from_event_aware_runtime = False
         for position, sandbox in enumerate(pod.sandboxes):
-            response = await self._status(
-                "PodSandboxStatus",
-                cri.PodSandboxStatusRequest(pod_sandbox_id=sandbox.id),
-                cri.PodSandboxStatusResponse,
-                pod,
-            )
+            response = await self._sandbox_status(pod, sandbox.id)
             if response is None:
                 continue
             status = convert.to_sandbox_status(convert.check_sandbox_status(response))
@@ -194,6 +191,7 @@ class RuntimeClient:
         if active_sandbox and not from_event_aware_runtime:
             members = {c.id for c in pod.containers if c.sandbox_id == active_sandbox}
             active = [status for status in containers if status.id in members]
+        self._complaints.pod_succeeded(pod)
         return PodStatus(
             uid=pod.uid,
             name=pod.name,
@@ -205,7 +203,25 @@ class RuntimeClient:
             timestamp=timestamp,
         )
 
+    async def _sandbox_status(self, pod: Pod, sandbox_id: str) -> cri.PodSandboxStatusResponse | None:
+        request = cri.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id)
+        try:
+            response = await self._status("PodSandboxStatus", request, cri.PodSandboxStatusResponse, pod)
+            if response is not None and response.HasField("status"):
+                convert.check_sandbox_status(response)
+        except convert.RUNTIME_ERRORS as error:
+            self._complaints.sandbox_failed(sandbox_id, error)
+            raise
+        return response
+
     async def _container_statuses(self, pod: Pod) -> list[ContainerStatus]:
+        try:
+            return await self._ask_container_statuses(pod)
+        except convert.RUNTIME_ERRORS as error:
+            self._complaints.pod_failed(pod, error)
+            raise
+
+    async def _ask_container_statuses(self, pod: Pod) -> list[ContainerStatus]:
         statuses = []
         for container in pod.containers:
             response = await self._status(
@@ -215,8 +231,14 @@ class RuntimeClient:
                 pod,
                 container.name or container.id,
             )
-            if response is not None:
-                statuses.append(convert.to_container_status(convert.check_container_status(response)))
+            if response is None:
+                continue
+            try:
+                status = convert.check_container_status(response)
+            except convert.MalformedAnswer as error:
+                self._complaints.container_refused(container.id, error)
+                raise
+            statuses.append(convert.to_container_status(status))
         return list(convert.newest_first(statuses))
 
     async def _status(self, rpc: str, request: Message, answer: type[M], pod: Pod, container: str = "") -> M | None:
@@ -300,10 +322,12 @@ class RuntimeClient:
             error = None
         except Exception as caught:
             error = caught
+            self._complaints.call_failed(rpc, request, caught)
             raise
         finally:
             duration = self._clock.monotonic() - begin
             self._hooks.call_ended(call, duration, error, len(sent), len(answer), items)
+        self._complaints.call_succeeded(request)
         return answer, value
 
 

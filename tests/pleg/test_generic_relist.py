@@ -73,7 +73,10 @@ async def test_a_failed_list_is_logged_and_changes_nothing_else(rpc: str) -> Non
     assert await bench.relist() == []
     assert (bench.generic.relist_time, bench.cache.time) == (good, cached)
     assert bench.hooks.of("running_pods") == bench.hooks.of("running_containers") == []
-    assert [severity for severity, _, message in bench.hooks.of("log")] == ["E"]
+    assert bench.hooks.logs("E") == [
+        f"{rpc} with filter from runtime service failed",
+        "GenericPLEG: Unable to retrieve pods",
+    ]
     [(_, values)] = bench.hooks.logged("GenericPLEG: Unable to retrieve pods")
     assert str(values["err"]) == "rpc error: code = Unavailable desc = down"
     [(duration, error)] = bench.hooks.of("relist_ended")
