@@ -15,6 +15,7 @@ from cri._entry import quiet_interrupt
 RUNTIMES = ("containerd-2.4", "containerd-1.7", "containerd-1.6", "cri-o", "cri-o-noevents")
 
 app = typer.Typer(
+    context_settings={"help_option_names": ["-h", "--help"]},
     name="fake-cri",
     help="A Kubernetes container runtime without containers: CRI v1 over real state machines, with faults on demand.",
     no_args_is_help=True,

@@ -97,6 +97,12 @@ def test_help_teaches() -> None:
     assert "serve" in invoke("--help")[1]
 
 
+@pytest.mark.parametrize("command", [(), ("serve",), ("profile",)])
+def test_help_has_a_short_name(command: tuple[str, ...]) -> None:
+    assert invoke(*command, "-h") == invoke(*command, "--help")
+    assert invoke(*command, "-h")[0] == 0
+
+
 def test_help_knows_every_runtime() -> None:
     assert sorted(RUNTIMES) == built_in_profiles()
 
